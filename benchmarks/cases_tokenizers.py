@@ -28,7 +28,7 @@ from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import data
 from minilm.tokenizers import ByteLevelBPE
-from minilm.tokenizers.bpe import encoding
+from minilm.tokenizers.bpe import state as thread_state
 
 HEATS = ("cold", "warm")
 WORST = {"letters": "a", "spaces": " ", "digits": "7", "emoji": "😀"}
@@ -123,7 +123,7 @@ def _new(bpe: ByteLevelBPE):
     """A tokenizer's `encode` of which the next call is as the first: with tables of the vocabulary, and none of pieces yet."""
     states = bpe._encoder.states  # the last one is taken first, and put back
     del states[:-1]
-    state = encoding.make_state(bpe._encoder.tables)
+    state = thread_state.make_state(bpe._encoder.tables)
 
     def encode(text: str):
         states.append(state)

@@ -7,7 +7,8 @@
     python -m benchmarks results run sst2_glove --others vectors=FILE      where the row's command names vectors or weights
     python -m benchmarks results list                         the rows
 
-A record is a JSON file of benchmarks/records/results: the command, and a run for each seed. Nothing of ours is typed by hand.
+A record is a JSON file of benchmarks/records/results: the command, and a run for each seed, with the processor that it ran on.
+Nothing of ours is typed by hand.
 """
 
 from __future__ import annotations
@@ -86,22 +87,22 @@ def read(folder: str, name: str) -> dict[str, Any] | None:
             raise ValueError(f"{path} is no record: it is not JSON") from None
     if not isinstance(record, dict) or not isinstance(record.get("runs"), list):
         raise ValueError(f"{path} is no record: it has no list of runs")
+    processor = record.pop("processor", None)  # in records from before each run had its own
+    for run in record["runs"]:
+        run.setdefault("processor", processor)
     return record
 
 
 def keep(folder: str, name: str, command: str, run: dict[str, Any]) -> None:
-    """Put a run into the record, in place of one of the same seed; runs of another command or processor are dropped."""
-    from benchmarks import machine
+    """Put a run into the record, in place of one of the same seed; runs of another command are dropped."""
     from minilm import files
 
-    begun = {"command": command, "processor": machine.processor(), "runs": []}
-    record = read(folder, name) or begun
-    if any(record[key] != begun[key] for key in ("command", "processor")):
-        record = begun
-    record["runs"] = sorted([*(each for each in record["runs"] if each["seed"] != run["seed"]), run], key=lambda r: r["seed"])
+    record = read(folder, name)
+    others = record["runs"] if record and record["command"] == command else []
+    runs = sorted([*(each for each in others if each["seed"] != run["seed"]), run], key=lambda each: each["seed"])
     os.makedirs(folder, exist_ok=True)
     with files.written_whole(os.path.join(folder, f"{name}.json")) as file:
-        file.write(json.dumps(record, indent=1).encode() + b"\n")
+        file.write(json.dumps({"command": command, "runs": runs}, indent=1).encode() + b"\n")
 
 
 # --- running ------------------------------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ def fields(words: Iterable[str]) -> Iterator[str]:
 
 def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str], others: dict[str, str]) -> dict[str, Any]:
     """Train once, or once for each part of the row; what a record keeps of it."""
-    from benchmarks import record
+    from benchmarks import machine, record
     from benchmarks.case import utc
     from minilm import devices
 
@@ -155,7 +156,8 @@ def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str], others:
         steps, seconds = steps + content["steps"], seconds + content["seconds"]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     times = {"seconds": round(seconds, 1), "cpu_seconds": round(time.process_time() - begun, 1), "threads": devices.threads()}
-    return {"seed": seed, "metrics": metrics, "guesses": guesses, "steps": steps, **times, "date": utc()[:10], **record.commit()}
+    where = {"processor": machine.processor(), "date": utc()[:10], **record.commit()}
+    return {"seed": seed, "metrics": metrics, "guesses": guesses, "steps": steps, **times, **where}
 
 
 @contextlib.contextmanager

@@ -26,13 +26,13 @@ The difference is ours less the best published figure, but for those of pretrain
 commonest answer, or the first words or sentence of a text.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
-clock says little.
+clock says little. Where seeds ran on several processors it is of each by itself, in the order in which the notes name them.
 """
 COLUMNS = ("task", "data and split", "metric", "a guess", "published", "ours", "difference", "seeds", "processor minutes")
 
 
 def page(records: Mapping[str, Record | None]) -> str:
-    """The whole page; rows with others' vectors or weights stand there when they have been measured."""
+    """The whole page; a row below another of the same task stands there when it has been measured."""
     rows = {name: row for name, row in ROWS.items() if records[name] or not row.beside}
     lines = [*HEAD.splitlines(), "", _cells(COLUMNS), _cells(["---"] * len(COLUMNS))]
     for name, row in rows.items():
@@ -116,8 +116,15 @@ def _difference(row: Row, values: list[float], best: float | None) -> str:
 
 
 def _minutes(record: Record | None) -> str:
-    """The mean of a seed."""
-    return f"{statistics.fmean(run['cpu_seconds'] for run in record['runs']) / 60:.1f}" if record else ""
+    """The mean of a seed, on each processor."""
+    means = (statistics.fmean(run["cpu_seconds"] for run in runs) / 60 for runs in _by_processor(record).values())
+    return "; ".join(f"{mean:.1f}" for mean in means)
+
+
+def _by_processor(record: Record | None) -> dict[str, list[Record]]:
+    """The runs of each processor."""
+    runs = record["runs"] if record else []
+    return {name: [run for run in runs if run["processor"] == name] for name in dict.fromkeys(r["processor"] for r in runs)}
 
 
 # --- parts and notes ----------------------------------------------------------------------------------------------------
@@ -140,12 +147,12 @@ def _parts(row: Row, record: Record) -> list[str]:
 def _notes(name: str, row: Row, record: Record | None) -> list[str]:
     """The command, processor and sources of a row."""
     if row.board:
-        command, processor = "see [the board](board.md)", ""
+        what = "see [the board](board.md)"
     elif record:
-        command, processor = f"`{record['command']}`", _processor(record)
+        what = "; ".join([f"`{record['command']}`", *map(_runs, _by_processor(record).values())])
     else:
-        command, processor = "not measured yet", ""
-    lines = [f"- **{name}**: {command}{processor}"]
+        what = "not measured yet"
+    lines = [f"- **{name}**: {what}"]
     if row.beside:
         lines += [f"  - published: as of {row.beside}"] * bool(row.published)
     else:
@@ -153,12 +160,13 @@ def _notes(name: str, row: Row, record: Record | None) -> list[str]:
     return [*lines, *(f"  - {note}" for note in row.notes)]
 
 
-def _processor(record: Record) -> str:
-    runs = record["runs"]
+def _runs(runs: list[Record]) -> str:
+    """Steps, seeds and cores of the runs of one processor."""
     threads = " or ".join(sorted({str(run["threads"]) for run in runs}))
     steps = " or ".join(sorted({f"{run['steps']:,}" for run in runs}))
     seeds = ", ".join(str(run["seed"]) for run in runs)
-    return f"; {steps} steps, seeds {seeds}, on {threads} core{'s' * (threads != '1')} of an {record['processor']}"
+    cores = f"{threads} core{'s' * (threads != '1')}"
+    return f"{steps} steps, seed{'s' * (len(runs) > 1)} {seeds}, on {cores} of an {runs[0]['processor']}"
 
 
 def _source(each: Published) -> str:

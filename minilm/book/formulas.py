@@ -69,7 +69,7 @@ def _defined(cell: str) -> list[str]:
 
 
 def pieces(cell: str) -> list[str]:
-    """A cell cut where its line may break: a long one before its later equality signs, and before what is added.
+    """A cell cut where its line may break: a long one before its later equality signs, and before what is added or subtracted.
 
     Browsers break no line inside of a formula, so that a long one would need a page as wide as itself.
     """
@@ -77,7 +77,7 @@ def pieces(cell: str) -> list[str]:
     for place, sign in enumerate(cell if len(cell) > LONG else ""):
         depth += (sign in "([{") - (sign in ")]}")
         if depth == 0 and cell[place - 1 : place + 2] == f" {sign} ":
-            if sign == "+" or (sign == "=" and equal):
+            if sign in "+-" or (sign == "=" and equal):
                 cuts.append(place)
             equal |= sign == "="
     return [cell[start:stop].strip() for start, stop in zip(cuts, [*cuts[1:], len(cell)], strict=True)]

@@ -15,7 +15,7 @@ import minilm
 from minilm import devices, files, ops
 
 FEATURES = "sse4.2 avx avx2 fma f16c avx512f avx512bf16 amx-bf16 amx-int8 neon dotprod sve sve2 bf16".split()
-BYTES = {"vnni": "VNNI (vpdpbusd)", "madd": "vpmaddwd", "sdot": "sdot", "plain": "plain multiplications"}
+BYTES = {"vnni": "VNNI (vpdpbusd)", "maddubs": "vpmaddubsw", "madd": "vpmaddwd", "sdot": "sdot", "plain": "plain multiplications"}
 INSTRUCTIONS = {"avx512_bf16": "vdpbf16ps (AVX512-BF16)", "amx": "tdpbf16ps (AMX)"}
 OPTIONAL = {  # distribution -> what it is for
     "cupy-cuda13x": "GPU",

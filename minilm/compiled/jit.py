@@ -36,17 +36,36 @@ def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False, counted
         own it would exist in several versions (compiled alone and inside its callers), which round differently where one was
         vectorised and another not, and which of them runs would depend on whether the code came from the cache.
     counted : bool
-        False for kernels of many short calls that make no array: Numba then does not count references to their arguments. The
-        counting is an atomic instruction for every array at every call, however small the function. What they call must be so
-        too.
+        False for kernels of many short calls that make no array, and for long ones that hand many arrays on: Numba then does not
+        count references to their arguments. The counting is an atomic instruction for every array at every call, however small
+        the function, and most of the code that has to be compiled where tuples of arrays are handed on. Of what they call, only
+        kernels that are ``counted`` themselves make arrays.
     """
     if function is None:
         return functools.partial(jit, fastmath=fastmath, inline=inline, part=part, counted=counted)
     options = {"fastmath": set(fastmath), "error_model": "numpy", "inline": inline, "forceinline": part}
-    if not counted:
-        options["_nrt"] = False  # NRT is Numba's run-time of counted references
-    dispatcher = numba.njit(nogil=True, **options)(function)
-    dispatcher._cache = KernelCache(dispatcher)  # what cache=True does, with a cache of our own
+    options["_nrt"] = counted  # Numba's run-time of counted references; said also where it is on, since callers hand theirs down
+    dispatcher = _dispatcher(function, options)
+
+    @functools.cache
+    def inside():
+        return _dispatcher(function, {**options, "no_cpython_wrapper": True})
+
+    dispatcher.get_call_template = lambda args, kws: inside().get_call_template(args, kws)
+    dispatcher.get_overload = lambda signature: inside().get_overload(signature)
+    return dispatcher
+
+
+def _dispatcher(function, options):
+    """Numba's dispatcher of a kernel, with a cache of our own in the place of what ``cache=True`` gives.
+
+    Without what nobody uses: a version of the kernel to be called from C; and, of a kernel that other kernels call, the one that
+    takes Python's objects, which for named tuples of arrays is longer than most kernels. So `jit` has such kernels compiled by a
+    dispatcher of their own, which Python never calls. With both versions the first translation of a sentence waited 1.4 times as
+    long.
+    """
+    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(function)
+    dispatcher._cache = KernelCache(dispatcher)
     return dispatcher
 
 

@@ -102,14 +102,14 @@ class Communicator(abc.ABC):
 
     @abc.abstractmethod
     def broadcast(self, content: bytes | None) -> bytes:
-        """What rank 0 says, which alone need give a `content`. Waits for it."""
+        """The `content` of rank 0, on every rank; that of the others is not read. Waits for it."""
 
     @abc.abstractmethod
     def abort(self, status: int) -> None:
-        """End the processes of all ranks, now."""
+        """End the processes of all ranks at once, with this exit status."""
 
     def all_reduce(self, partials: Sequence[Array], out: Array, cuts: Sequence[int], tree: Tree, wire: str) -> Pending:
-        """`reduce_scatter` and then `all_gather`: every rank has the whole sum in `out`."""
+        """`reduce_scatter`, whose arguments these are, and then `all_gather`: every rank has the whole sum in `out`."""
         scattered = self.reduce_scatter(partials, out, cuts, tree, wire)
         self._last = _Both(lambda: self.all_gather(out, cuts), scattered, self._last)
         return self._last

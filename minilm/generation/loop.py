@@ -132,7 +132,7 @@ def _stream(model, ids, mask, tokens, options, seed, without, block, writer):
     on_device = getattr(model, "device", "cpu") == "cuda"
     logits, state = read_prompt(model, ids, mask)  # (B, V)
     writer = writer(model, logits, state, ruled_out(model, logits, *without), seed, options)
-    step, count = 0, 1  # of the text, and tokens to be drawn before they are read
+    step, count = 0, 1  # tokens of each text so far, and how many are drawn before the host reads them
     while tokens is None or step < tokens:
         count = count if tokens is None else min(count, tokens - step)
         together = writer.write(step, count)  # (B,) each
@@ -164,7 +164,7 @@ def _whole_ids(name: str, ids) -> np.ndarray:
 
 
 def read_prompt(model: CausalLanguageModel, ids: Ids, mask: Array | None = None) -> tuple[Array, Any]:
-    """Logits (B, V) after the prompts `ids` (B, T) with padding where `mask` (B, T) is False, and the state.
+    """Logits (B, V) and the state after the prompts `ids` (B, T), which have padding where `mask` (B, T) is False.
 
     ids and mask lie on the host, what is returned on the model's device.
     """

@@ -105,8 +105,18 @@ def stream(
 ) -> Iterator[str]:
     """`generate`, piece by piece: each non-empty piece of text comes as soon as no later token can change it.
 
-    Text that may be the beginning of a `stop` string is held back until that is decided. `add_special_tokens` is `encode`'s, for
-    a prompt that spells all its special tokens, as a chat does.
+    Text that may be the beginning of a `stop` string is held back until that is decided.
+
+    Parameters
+    ----------
+    model, tokenizer, prompt, tokens, stop, end, temperature, top_k, top_p, seed, greedy, suppress, block, cuda_graphs
+        See `generate`.
+    add_special_tokens : bool
+        As for the tokenizer's ``encode``: False for a prompt that spells its special tokens itself, as a chat's does.
+
+    Yields
+    ------
+    str
     """
     ids = prompt_ids(tokenizer, prompt, add_special_tokens)  # (T,)
     text = Continuation(tokenizer, prompt, ids, _stops(stop), end_ids(model, end))

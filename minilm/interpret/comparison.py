@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from minilm.interpret.probes import Explained, probe_of
 from minilm.interpret.surprisal import Surprisal, blocks, log_probabilities, states_of, surprisal
+from minilm.layers.summary import in_a_line
 from minilm.ops import checks
 from minilm.tokenizers import Tokenizer
 
@@ -77,5 +78,5 @@ def compare(
         halves = [(np.exp(each) * np.where(np.isfinite(each), each - log_m, 0)).sum(axis=1) for each in (log_p, log_q)]
         divergence[part] = np.maximum(0, halves[0] + halves[1]) / (2 * math.log(2))
     net = probes[1].model
-    name = f"{type(net).__name__}({net.settings()}), {net.parameters.count:,} parameters"
+    name = in_a_line(net)
     return Comparison(name, costs[1], costs[0].bits - costs[1].bits, divergence)

@@ -13,12 +13,14 @@ from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.causes import Causes, causes
 from minilm.interpret.comparison import Comparison, compare
+from minilm.interpret.html_page import frame
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
 from minilm.interpret.plain import plain
 from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
+from minilm.layers.summary import in_a_line
 from minilm.ops import checks
 from minilm.quantized.storing import refuse_quantized
 from minilm.tokenizers import Tokenizer
@@ -86,6 +88,9 @@ class Explanation:
             f"Explanation of {text!r} by {self.model}: {len(self.ids)} tokens, {self.surprisal.total:.2f} bits; attribution, "
             f"neighbours, {', '.join(parts)}. minilm.interpret.write_page(it, FILE) shows it"
         )
+
+    def _repr_html_(self) -> str:
+        return frame(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it: lists for arrays, null for what is no number."""
@@ -194,7 +199,7 @@ def explain(
         ids=ids,
         tokens=_tokens(tokenizer, ids),
         spellings={int(id): _spelling(tokenizer, int(id)) for id in named},
-        model=f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters",
+        model=in_a_line(model),
         causal=probe.causal,
         surprisal=surprisals,
         gradient_x_input=gradient_x_input(probe, ids),

@@ -2,7 +2,7 @@
 
 The script gets its numbers as JSON in an element of its own, in which every ``<``, ``>`` and ``&`` is written as an escape: no
 token, not even ``</script>``, ends it. It puts texts on the page as text, never as markup. A Content-Security-Policy forbids the
-page every request whatsoever.
+page every request whatsoever. In a notebook the page stands in a frame, so that neither's style reaches the other.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import importlib.resources
 import json
 import os
 import re
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from minilm.files import written_whole
-from minilm.interpret.explanation import Explanation
 from minilm.interpret.plain import plain
-from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
 
-__all__ = ["page", "write_page"]
+if TYPE_CHECKING:  # both show themselves by this module
+    from minilm.interpret.explanation import Explanation
+    from minilm.interpret.tasks.decisions import Decisions
+
+__all__ = ["frame", "page", "write_page"]
 
 # Characters that turn the direction of the text around them: what is read would not be what is there.
 DIRECTIONS = {code: f"[U+{code:04X}]" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
@@ -43,9 +46,15 @@ TASK_SECTIONS = {"decisions": "Decisions", "shares": "Shares", "table": "All dec
 
 def page(explanation: Explanation | Decisions) -> str:
     """The HTML of an explanation."""
-    if isinstance(explanation, Decisions):
-        return _filled("task", explanation, TASK_SECTIONS, _decisions_data(explanation))
-    return _filled("page", explanation, SECTIONS, _data(explanation))
+    if hasattr(explanation, "decisions"):
+        return _filled("task", explanation, TASK_SECTIONS, _decisions_data(cast("Decisions", explanation)))
+    return _filled("page", explanation, SECTIONS, _data(cast("Explanation", explanation)))
+
+
+def frame(explanation: Explanation | Decisions) -> str:
+    """The page in a frame, as HTML that a notebook shows in a cell."""
+    style = "width: 100%; height: 640px; border: 1px solid #8884"
+    return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(page(explanation))}"></iframe>'
 
 
 def _filled(kind: str, explanation: Explanation | Decisions, sections: dict[str, str], data: dict) -> str:

@@ -78,27 +78,57 @@ class Alignment(Layer):
         return output, (projected, attended)
 
     def backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array]:
-        """Returns dquery (B, T, query_dim) and dmemory (B, S, memory_dim)."""
+        """dquery (B, T, query_dim) and dmemory (B, S, memory_dim), from dcontext (B, T, memory_dim) and what `forward` saved."""
         projected, attended = saved
         dquery, dkeys, dmemory = self.attend_backward(dcontext, attended)
         return dquery, self.project_backward(dkeys, dmemory, projected)
 
     def project(self, memory: Array) -> tuple[Array, Any]:
-        """Returns keys (B, S, A) of a memory, and what `project_backward` needs."""
+        """The keys (B, S, A) of a memory (B, S, memory_dim), and what `project_backward` needs."""
         raise NotImplementedError
 
     def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
-        """Returns the whole gradient with respect to the memory: `dmemory`, through the values, and that through the keys."""
+        """The whole gradient by the memory.
+
+        Parameters
+        ----------
+        dkeys : ndarray, shape (B, S, A)
+        dmemory : ndarray, shape (B, S, memory_dim)
+            The gradient through the values alone, of `attend_backward`; it may be written over.
+        saved
+            From `project`.
+
+        Returns
+        -------
+        dmemory : ndarray, shape (B, S, memory_dim)
+            Through the values and the keys.
+        """
         raise NotImplementedError
 
     def attend(
         self, query: Array, keys: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False
     ) -> tuple[Array | Output, Any]:
-        """Returns context (B, T, memory_dim), with `return_weights` an `Output`, and what `attend_backward` needs."""
+        """Attend with keys that `project` has made: once for each memory, where queries come one after another.
+
+        Parameters
+        ----------
+        query : ndarray, shape (B, T, query_dim)
+        keys : ndarray, shape (B, S, A)
+        memory : ndarray, shape (B, S, memory_dim)
+        key_mask, return_weights
+            See `forward`; what the mask hides must be finite in `keys` and `memory`.
+
+        Returns
+        -------
+        context : ndarray, shape (B, T, memory_dim)
+            With `return_weights` an `Output` of it and the weights.
+        saved
+            For `attend_backward`.
+        """
         raise NotImplementedError
 
     def attend_backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array, Array]:
-        """Returns dquery, dkeys, and dmemory by way of the values alone."""
+        """dquery, dkeys, and dmemory through the values alone, from dcontext (B, T, memory_dim) and what `attend` saved."""
         raise NotImplementedError
 
 

@@ -221,11 +221,21 @@ class Layer:
     # --- what a layer does -------------------------------------------------------------------------------------------
 
     def forward(self, *inputs: Any, key: Key | None = None) -> tuple[Any, Any]:
-        """Returns (outputs, saved)."""
+        """The outputs, and ``saved``, which `backward` needs. Each layer says what its inputs are.
+
+        Parameters
+        ----------
+        *inputs
+        key : Key, optional
+            What dropout draws from; without it nothing is dropped.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Any, saved: Any) -> Any:
-        """Returns the gradients with respect to the inputs; adds those of the parameters to their buffer."""
+        """The gradients by the inputs, from `dy`, the gradient by the outputs, and `saved`.
+
+        Adds the gradients by the parameters to their buffer.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def diagnose(self, *inputs: Any, key: Key | None = None) -> str | None:
@@ -236,7 +246,7 @@ class Layer:
         return first_not_finite(self, *inputs, key=key)
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """The outputs alone, without ``saved``: for evaluation."""
+        """The outputs of `forward` for the same arguments, without ``saved``: for evaluation."""
         return self.forward(*inputs, **options)[0]
 
     # --- how a layer shows itself ------------------------------------------------------------------------------------

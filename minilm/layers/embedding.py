@@ -27,6 +27,8 @@ class Embedding(Layer):
     num_embeddings, embedding_dim : int
     padding_idx : int, optional
         An id whose vector is zero at first and gets no gradient.
+    weight : Parameter, optional
+        Another layer's, to share; drawn anew without it.
     initialise : callable, optional
         See `minilm.layers.initialisers`; normal(0, 1) without it, as in PyTorch.
     dtype : {float32, float64}
@@ -43,6 +45,7 @@ class Embedding(Layer):
         embedding_dim: int,
         padding_idx: int | None = None,
         *,
+        weight: Parameter | None = None,
         initialise: Initialiser | None = None,
         dtype: DType = np.float32,
         seed: Seed = None,
@@ -53,6 +56,11 @@ class Embedding(Layer):
         if padding_idx is not None:
             padding_idx = checks.whole("padding_idx", padding_idx, -num_embeddings, num_embeddings) % num_embeddings
         self.padding_idx = padding_idx
+        if weight is not None:
+            if weight.shape != (num_embeddings, embedding_dim):
+                raise ValueError(f"weight must have shape {(num_embeddings, embedding_dim)}, got {weight.shape}")
+            self.weight = weight
+            return
         self.parameter("weight", (num_embeddings, embedding_dim), initialise or initialisers.normal())
         if self.padding_idx is not None:
             self.weight.value[self.padding_idx] = 0

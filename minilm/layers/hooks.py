@@ -138,8 +138,9 @@ def hooks(
         Which layers or gates to keep: dotted names, with ``*`` for any characters, as in ``"h.*.attn"``. Of an empty list none.
     inputs, outputs : mapping of str to number, ndarray or callable, optional
         By the same names, what stands in place of a layer's first input or of its output: a number, an array that broadcasts to
-        its shape, or ``f(array) -> array``, which must not write into its argument. Of a gate, whose steps follow one another,
-        ``f(value (B, H), t) -> (B, H)``.
+        its shape, or ``f(array) -> array``, which must not write into its argument. Of an output that is a tuple, as a recurrent
+        layer's (y, h_n, ...), a number stands in place of all arrays, an array in that of the first, and ``f`` maps the tuple.
+        Of a gate, whose steps follow one another, ``f(value (B, H), t) -> (B, H)``.
     into : Activations, optional
         What keeps them; a new one without it.
     every : bool
@@ -274,7 +275,8 @@ class _Hooked:
                 )
         kept = None if self.seen is None else _copy(dy)  # backward may write over it
         if "output" in replaced:  # a constant: nothing below has a part in the loss
-            dy = _zeros(dy)
+            whole = not isinstance(dy, tuple) or np.ndim(replaced["output"]) == 0
+            dy = _zeros(dy) if whole else _like(dy, [_zeros(dy[0]), *dy[1:]])
         dx = self.plain_backward(dy, saved, *others, **options)
         if self.seen is not None:
             self.seen.record_gradient(self.name, kept, dx)
@@ -298,12 +300,13 @@ def _by_name(replacements: Mapping[str, StandIn], layers, gates) -> dict[str, St
 
 
 def _replaced(what: str, array, replacement):
-    """`array`, or the first of a tuple of them, replaced, in a new array of its shape and dtype."""
+    """`array`, or of a tuple all arrays by a number and else the first, replaced, in new ones of the same shape and dtype."""
     if isinstance(array, tuple):
         if callable(replacement):
             return replacement(array)
-        parts = (_replaced(what, array[0], replacement), *array[1:])
-        return type(array)(*parts) if hasattr(array, "_fields") else parts
+        if np.ndim(replacement) != 0:
+            return _like(array, [_replaced(what, array[0], replacement), *array[1:]])
+        return _like(array, [_replaced(what, x, replacement) if isinstance(x, tuple) or _floats(x) else x for x in array])
     value = replacement(array) if callable(replacement) else replacement
     new = devices.array_module(array).empty_like(array)
     try:
@@ -315,10 +318,19 @@ def _replaced(what: str, array, replacement):
     return new
 
 
+def _floats(value) -> bool:
+    """Whether it is an array of floating-point numbers."""
+    return getattr(getattr(value, "dtype", None), "kind", None) == "f"
+
+
+def _like(value: tuple, parts: list) -> tuple:
+    """Other parts in a tuple of the same kind."""
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+
+
 def _copy(value):
     if isinstance(value, tuple):
-        parts = [_copy(part) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+        return _like(value, [_copy(part) for part in value])
     return value.copy() if hasattr(value, "copy") else value
 
 

@@ -93,7 +93,14 @@ class LlamaBlock(Layer):
         cache: LayerCache | None = None,
         key: Key | None = None,
     ) -> tuple[Array, Saved]:
-        """Run the layer; the arguments are those of `GroupedQueryAttention.forward`. Returns y (B, T, D), and saved."""
+        """y (B, T, D) for x (B, T, D), and what `backward` needs.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, T, D)
+        rotation, key_mask, cache, key
+            See `GroupedQueryAttention.forward`.
+        """
         x = checks.floats("x", x, self.dtype)
         arguments = {"x": x, "rotation": rotation, "key_mask": key_mask, "cache": cache, "key": key}
         if not self.recompute or cache is not None:

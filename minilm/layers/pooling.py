@@ -29,7 +29,7 @@ class MeanPooling(Layer):
         super().__init__()
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs."""
+        """y (B, D), and what `backward` needs, for x (B, T, D) and mask (B, T) of bool, True where a step counts, or None."""
         x = checks.floating("x", x, (None, None, None), letters="(B, T, D)")
         B, T, D = x.shape
         if mask is None:
@@ -43,7 +43,7 @@ class MeanPooling(Layer):
         return y, w
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        """Returns dx (B, T, D)."""
+        """dx (B, T, D), from dy (B, D)."""
         B, T = saved.shape
         dy = checks.floating("dy", dy, (B, None), saved.dtype, "(B, D)")
         dx = empty((B, T, dy.shape[1]), dy.dtype, like=dy)  # (B, T, D)
@@ -87,7 +87,7 @@ class AttentionPooling(Layer):
         self.parameter("score", (A,), initialisers.kaiming_uniform(A))
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs.
+        """y (B, D), and what `backward` needs, for x (B, T, D) and mask (B, T) of bool, True where a step counts, or None.
 
         ``saved[1].weights`` (B, 1, T) are the weights a.
         """
@@ -101,7 +101,7 @@ class AttentionPooling(Layer):
         return y[:, 0], (projected, attended)
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        """Returns dx (B, T, D)."""
+        """dx (B, T, D), from dy (B, D)."""
         projected, attended = saved
         dquery, dkeys, dscore, dx = additive_attention.backward(dy[:, None], attended)
         self.query.accumulate(dquery.sum(axis=(0, 1)))
@@ -148,7 +148,7 @@ class DotPooling(Layer):
         self.parameter("weight", (D,), initialisers.kaiming_uniform(D))
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs."""
+        """y (B, D), and what `backward` needs, for x (B, T, D) and mask (B, T) of bool, True where a step counts, or None."""
         x = checks.floating("x", x, (None, None, self.weight.size), self.dtype, "(B, T, D)")
         if mask is not None:
             x = padding.zeroed(x, checks.booleans("mask", mask, x.shape[:2], "(B, T)"))
@@ -159,7 +159,7 @@ class DotPooling(Layer):
         return y[:, 0, 0], saved
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        """Returns dx (B, T, D)."""
+        """dx (B, T, D), from dy (B, D)."""
         dquery, dkeys, dvalues = attention.backward(dy[:, None, None], saved)
         self.weight.accumulate(dquery.sum(axis=(0, 1, 2)))
         return np.add(dkeys[:, :, 0], dvalues[:, :, 0])

@@ -57,7 +57,7 @@ Outputs = TypeVar("Outputs", bound=tuple)  # what a kind of layer returns
 
 
 class Recurrent(Layer, Generic[Outputs]):
-    """What RNN, LSTM and GRU have in common."""
+    """Base of RNN, LSTM and GRU. Parameters: those of `minilm.layers.LSTM`."""
 
     op_name: str
     gates: int

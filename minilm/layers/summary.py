@@ -7,6 +7,7 @@ import html
 from minilm.layers.parameter import Parameter
 
 SIDES = ("left", "left", "right")  # of the columns
+STYLE = "white-space: pre; font-family: monospace"
 
 
 def summary(layer) -> str:
@@ -28,12 +29,20 @@ def summary(layer) -> str:
     return "\n".join([*lines, _total(layer)])
 
 
+def in_a_line(layer) -> str:
+    """What the layer is, and how many numbers it holds."""
+    return f"{type(layer).__name__}({layer.settings()}), {layer.parameters.count:,} parameters"
+
+
 def summary_html(layer) -> str:
     """The same as a table of HTML, which a notebook shows for a model in a cell's last line."""
     lines = []
     for row in _rows(layer):
-        cells = [f"<td style='text-align: {side}'>{html.escape(cell)}</td>" for side, cell in zip(SIDES, row, strict=False)]
-        lines.append(f"<tr style='white-space: pre'>{''.join(cells)}{'<td></td>' * (3 - len(row))}</tr>")
+        # each cell keeps its spaces, which Jupyter's style would take from it, were that said of the row
+        cells = [
+            f"<td style='{STYLE}; text-align: {side}'>{html.escape(cell)}</td>" for side, cell in zip(SIDES, row, strict=False)
+        ]
+        lines.append(f"<tr>{''.join(cells)}{'<td></td>' * (3 - len(row))}</tr>")
     return f"<table>{''.join(lines)}<tr><th colspan='3'>{html.escape(_total(layer))}</th></tr></table>"
 
 

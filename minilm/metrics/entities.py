@@ -51,7 +51,7 @@ class Scores(NamedTuple):
 
 
 def is_tag(tag: str) -> bool:
-    """Whether a text is ``O``, ``P-TYPE`` or ``P``."""
+    """Whether `tag` is ``O``, ``P-TYPE`` or ``P``, where P is a letter such as B or I."""
     return tag == "O" or (tag[:1] != "" and tag[0] in PLACES and (len(tag) == 1 or (len(tag) > 2 and tag[1] == "-")))
 
 
@@ -67,7 +67,7 @@ def _parts(tag: str) -> tuple[str, str]:
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
-    """The entities of a sentence.
+    """The entities of a sentence, from its `tags`, one for each word.
 
     >>> spans(["B-PER", "I-PER", "O", "B-LOC"])
     [Span(kind='PER', start=0, stop=2), Span(kind='LOC', start=3, stop=4)]
@@ -75,7 +75,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
     Raises
     ------
     ValueError
-        Something is no tag.
+        If one of them is no tag.
     """
     entities, start = [], None
     place, kind = "O", ""

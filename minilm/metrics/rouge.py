@@ -39,13 +39,13 @@ def words(text: str) -> list[str]:
 
 
 def rouge_n(prediction: str, reference: str, n: int = 1) -> Score:
-    """ROUGE-n of a summary and its reference."""
+    """ROUGE-n of a summary, the `prediction`, and its reference: over runs of `n` words."""
     counts = [Counter(zip(*(part[i:] for i in range(n)), strict=False)) for part in (words(prediction), words(reference))]
     return _score(sum((counts[0] & counts[1]).values()), *(sum(count.values()) for count in counts))
 
 
 def rouge_l(prediction: str, reference: str) -> Score:
-    """ROUGE-L of a summary and its reference, each taken as one sentence."""
+    """ROUGE-L of a summary, the `prediction`, and its reference: over the longest common subsequence of their words."""
     a, b = words(prediction), words(reference)
     lengths = [0] * (len(b) + 1)  # of the longest common subsequence of a so far and the first j words of b
     for word in a:
@@ -60,12 +60,22 @@ def rouge_l(prediction: str, reference: str) -> Score:
 def rouge(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, float]:
     """The mean F of ROUGE-1, ROUGE-2 and ROUGE-L over all examples.
 
-    Where an example has several references, each measure takes the one that gives most.
+    Parameters
+    ----------
+    predictions : sequence of str
+        The summaries, one for each example.
+    references : sequence of str, or of sequences of str
+        One or several for each example; of several, each measure takes the one with the highest F.
+
+    Returns
+    -------
+    dict of str to float
+        Each F in [0, 1].
 
     Raises
     ------
     ValueError
-        The two are not as many, or none.
+        If their numbers differ, or are 0.
     """
     if len(predictions) != len(references) or not predictions:
         raise ValueError(

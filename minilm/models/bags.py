@@ -5,7 +5,8 @@
     bag(E)[d] = sum_j l[j, d] E[w_j, d]     l[j, d] = s (1 - j/J) - s (d/D)(1 - 2j/J)     without position encoding l is 1
 
 l is linear in d: with p_j = s (1 - j/J) and q_j = s (2j/J - 1) a bag is (sum_j p_j E[w_j]) + (sum_j q_j E[w_j]) · d/D.
-There are two ways to compute that for N sentences.
+`BagEmbedding` is the layer with a table; the sentences are prepared once for all tables. There are two ways to compute that for N
+sentences.
 
 `Counts`, on the CPU: two products with matrices of word counts, P and Q (N, U), which hold p and q summed over each word of the U
 that the batch holds, and do not depend on the table::
@@ -25,16 +26,39 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
+from minilm.layers import Embedding
 from minilm.ops import embedding
 from minilm.ops.embedding.spec import Saved
+from minilm.random import Key
 from minilm.typing import Array, DType, Ids
 
-__all__ = ["Counts", "Rows", "bags_of"]
+__all__ = ["BagEmbedding", "Bags", "Counts", "Rows", "bags_of"]
 
 
-def bags_of(ids: Ids, scale: float, dtype: DType) -> Counts | Rows:
-    """N sentences, ids (N, J) with 0 for padding, as `Counts` or `Rows`; `scale` is s, or 0 without position encoding."""
-    return {"cpu": Counts, "cuda": Rows}[devices.device_of(ids)].of(ids, scale, dtype)
+class Bags(NamedTuple):
+    """Sentences, as a table's layer reads them."""
+
+    words: Counts | Rows  # of the N sentences
+    shape: tuple[int, ...]  # in which they stand, of N numbers
+
+
+def bags_of(ids: Ids, scale: float, dtype: DType) -> Bags:
+    """Sentences, ids (..., J) with 0 for padding; `scale` is s, or 0 without position encoding."""
+    kind = {"cpu": Counts, "cuda": Rows}[devices.device_of(ids)]
+    return Bags(kind.of(ids.reshape(-1, ids.shape[-1]), scale, dtype), ids.shape[:-1])
+
+
+class BagEmbedding(Embedding):
+    """y = bag(W) of each sentence, for `Bags` in the place of an `Embedding`'s ids."""
+
+    def forward(self, bags: Bags, *, key: Key | None = None) -> tuple[Array, Bags]:  # type: ignore[override]
+        """Returns y (..., embedding_dim) for sentences (..., J), and what `backward` needs."""
+        y = bags.words.forward(self.weight.value)  # (N, D)
+        return y.reshape(*bags.shape, y.shape[1]), bags
+
+    def backward(self, dy: Array, saved: Bags) -> None:
+        """Returns nothing: ids have no gradient."""
+        saved.words.backward(dy.reshape(-1, dy.shape[-1]), self.weight)
 
 
 class Counts(NamedTuple):

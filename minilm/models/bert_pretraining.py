@@ -204,7 +204,14 @@ class BERTForPreTraining(Pretrained, Layer):
         self.bert.backward((dhidden, dpooled), saved.body)
 
     def logits(self, ids: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None) -> tuple[Array, Array]:
-        """Logits of the token at each place, (B, T, V), and of the next sentence, (B, 2)."""
+        """Logits of the token at each place, (B, T, V), and of whether the next sentence follows, (B, 2): 0 is yes.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+        token_type_ids, key_mask
+            See `BERT.forward`.
+        """
         (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask)
         tokens, _ = self.cls.predictions.forward(hidden)  # (B, T, V)
         return tokens, self.cls.seq_relationship.forward(pooled)[0]
@@ -218,7 +225,7 @@ class BERTForPreTraining(Pretrained, Layer):
         next_sentence: Ids | None = None,
         places: Ids | None = None,
     ) -> Scores:
-        """How well a batch is predicted; arguments as `forward`'s."""
+        """How well a batch is predicted, without dropout. Arguments: see `forward`."""
         targets, rows = self._masked(ids, targets, places)
         (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask)
         picked, _ = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]))  # (M, D)

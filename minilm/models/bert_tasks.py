@@ -64,7 +64,14 @@ class _Task(Pretrained, Layer):
         return logits, (body, dropped, head)
 
     def logits(self, ids: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None) -> Array:
-        """Logits, in the shape of the module's docstring; arguments as `BERT.forward`'s."""
+        """Logits, of the shape that the module's docstring gives for each task.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+        token_type_ids, key_mask
+            See `BERT.forward`.
+        """
         return self._logits(ids, token_type_ids, key_mask, None)[0]
 
     def settings(self) -> str:

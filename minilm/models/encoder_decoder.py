@@ -70,13 +70,13 @@ class EncoderDecoder(Layer):
         return loss, saved._replace(loss=saved_loss)
 
     def loss(self, source: Ids, inputs: Ids, targets: Ids, lengths: Ids | None = None) -> Scalar:
-        """Mean cross-entropy without dropout, smoothing, and what a gradient would need."""
+        """Mean cross-entropy in nats a token, without dropout, smoothing, and what a gradient needs. Arguments: see `forward`."""
         targets = self._targets(targets, inputs)
         logits = self.logits(source, inputs, lengths)  # (B, T, V)
         return cross_entropy.forward(logits, targets, gradient=False)[0]
 
     def logits(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
-        """Logits of the token after each of `inputs`: (B, T, V)."""
+        """Logits (B, T, V) of the token after each of `inputs` (B, T). Arguments: see `forward`."""
         source, lengths = self._source(source, lengths)
         return self._logits(source, lengths, self._inputs(inputs, len(source)), None, gradient=False)[0]
 

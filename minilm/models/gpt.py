@@ -130,7 +130,7 @@ class GPT(Pretrained, Generating, Layer):
 
     @property
     def context(self) -> int:
-        """Most tokens the model sees at once."""
+        """The largest number of tokens that the model reads at once."""
         return self.config.n_positions
 
     @property
@@ -224,10 +224,10 @@ class GPT(Pretrained, Generating, Layer):
     # --- pieces ------------------------------------------------------------------------------------------------------
 
     def _hidden(self, ids, *, padding=None, cache=None, key=None, gradient: bool = True):
-        """What lm_head reads, (B, T, D), and what each part saved.
+        """What lm_head reads, (B, T, D), and what each part saved: in training, evaluation and generation.
 
-        In training, evaluation and generation: with padding (B,) or with the `KeyValueCache` of the tokens before, with what a
-        gradient needs or without.
+        `padding` (B,) is the number of padding tokens at the beginning of each row; `cache` holds the keys and values of earlier
+        tokens; without `gradient` nothing is kept for backward.
         """
         mask, positions, offset = mask_and_positions(ids, padding, cache)
         x, wte = self.wte.forward(ids)  # (B, T, D)

@@ -103,7 +103,20 @@ class IntentTagger(Tagger):
         *,
         key: Key | None = None,
     ) -> tuple[Scalar, SavedIntent]:
-        """The loss of a batch: as `Tagger.forward`, with the classes (B,), each in [0, C)."""
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        ids, tags, lengths, spelling, key
+            See `Tagger.forward`.
+        classes : ndarray of integers, shape (B,)
+            Each in [0, C).
+
+        Returns
+        -------
+        loss : scalar
+        saved : SavedIntent
+        """
         h, parts, lengths = self._states(ids, lengths, spelling, None, key)  # (T, B, 2H)
         tags_loss, saved_tags = self._tags_loss(h, parts, tags, lengths)
         logits, pooled, dropped, head = self._classes(h, lengths, key)  # (B, C)
@@ -123,7 +136,7 @@ class IntentTagger(Tagger):
     def read(
         self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, *, allowed: Array | None = None
     ) -> tuple[Array, Ids]:
-        """Probabilities (B, C) of the classes, and the best tags (B, T); arguments as those of `Tagger.decode`."""
+        """Probabilities (B, C) of the classes, and the best tags (B, T). Arguments: see `Tagger.decode`."""
         h, _, lengths = self._states(ids, lengths, spelling, None, None)  # (T, B, 2H)
         logits = self._classes(h, lengths, None)[0]  # (B, C)
         return softmax.forward(logits)[0], self.crf.decode(self._emissions(h)[0], lengths, allowed=allowed)[0]

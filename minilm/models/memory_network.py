@@ -1,12 +1,12 @@
 """End-to-end memory network: answers a question from a story, by looking into it several times.
 
-A sentence of J words w_1 ... w_J, and so the question, becomes one vector by a table E (V, D). Where its words stand is kept by
-the position encoding, in which word j and dimension d (1 ... D) have the weight
+A sentence of J words w_1 ... w_J becomes one vector, the weighted sum of its words' rows in a table E (V, D), and so does the
+question. The weights say where a word stands: in the position encoding, word j has for dimension d (1 ... D) the weight
 
 .. math:: l_{jd} = s (1 - j/J) - s (d/D)(1 - 2j/J)
 
-(s is 1 in the paper and 2 in its authors' program, where a word has the weight 1 in the mean, as it has without the encoding),
-and a sentence of the story gets a vector of its age, counted from the last one, besides::
+where s is 1 in the paper, and 2 in its authors' program, with which a word's mean weight is 1, as it is without the encoding.
+A sentence of the story also gets a vector for its age, which counts from the last sentence::
 
     bag(E)[d] = sum_j l[j, d] E[w_j, d]            (D,)           without position encoding all weights are 1
 
@@ -18,17 +18,19 @@ and a sentence of the story gets a vector of its age, counted from the last one,
     logits  = W u_{K+1}                            (B, V)
     loss    = mean over the batch of -log softmax(logits)[answer]
 
-With an empty place p_k is over one more row, m_k = S_k[none] and c_k = R_k[none], learned as those of the ages are: a hop to
-which no sentence matters can look there, and need not read one. (The authors' program has such places, of zeros, wherever a story
-is shorter than the longest.)
+With an empty place, p_k is over one more row, m_k = S_k[none] and c_k = R_k[none], learned like those of the ages: a hop for
+which no sentence matters can look there. (The authors' program has such places, of zeros, wherever a story is shorter than the
+longest.)
 
 Tied "adjacent", a hop's output table is the next one's input table: A_{k+1} = C_k, S_{k+1} = R_k, B = A_1, W = C_K. Tied
 "layerwise", all hops have the same A, C, S and R, and there is a matrix H, as in a recurrent network.
 
 How bags and their gradients are computed stands in `minilm.models.bags`.
 
-Backward of a hop, for du by u_{k+1}: c_k gets p du, p gets c · du, whose softmax's gradient ds gives m_k += ds u and u_k += ds m;
-the op `minilm.ops.attention` with one query and one head does this part.
+Backward of a hop, with du the gradient by u_{k+1}; the op `minilm.ops.attention`, with one query and one head, does this part::
+
+    dc_k[i] = p_k[i] du          dp[i] = c_k[i] · du             ds = dp through the softmax
+    dm_k[i] = ds[i] u_k          du_k  = du + sum_i ds[i] m_k[i]        layer-wise: Hᵀ du + ...
 
 Reference: S. Sukhbaatar, A. Szlam, J. Weston, R. Fergus, End-to-end memory networks, NIPS 2015 (position encoding, temporal
 encoding, linear start, and the noise in time; tying in section 2.2).
@@ -43,7 +45,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers import Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
-from minilm.models.bags import Counts, Rows, bags_of
+from minilm.models.bags import BagEmbedding, bags_of
 from minilm.ops import attention, checks, cross_entropy, dropout, padding
 from minilm.random import Key
 from minilm.typing import DType, Ids, Scalar, Seed
@@ -74,8 +76,8 @@ class Hop(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    sentences: tuple  # the story's bags, and what the embedding of the ages saved for each table
-    question: Counts | Rows
+    sentences: list[tuple]  # for each table what it saved, and what the embedding of the ages did
+    question: Any
     hops: list[Hop]
     mask: np.ndarray  # (B, M), likewise
     output: Any = None
@@ -155,14 +157,14 @@ class MemoryNetwork(Layer):
         self.linear_steps = checks.whole("linear_steps", linear_steps, 0, 2**62)
         options = {"initialise": initialisers.normal(0.1), "dtype": dtype, "seed": generator}
         tables = hops + 1 if tying == "adjacent" else 2
-        self.tables = [Embedding(vocab_size, embed_dim, **options) for _ in range(tables)]
+        self.tables = [BagEmbedding(vocab_size, embed_dim, **options) for _ in range(tables)]
         rows = memory_size + self.empty_place
         self.times = [Embedding(rows, embed_dim, **options) for _ in range(tables)]
         if tying == "adjacent":
-            self.question, self.hop = self.tables[0], None
+            self.question, self.hop = BagEmbedding(vocab_size, embed_dim, weight=self.tables[0].weight, dtype=dtype), None
             self.output = Linear(embed_dim, vocab_size, bias=False, weight=self.tables[-1].weight, dtype=dtype)
         else:
-            self.question = Embedding(vocab_size, embed_dim, **options)
+            self.question = BagEmbedding(vocab_size, embed_dim, **options)
             self.hop = Linear(embed_dim, embed_dim, bias=False, **options)
             self.output = Linear(embed_dim, vocab_size, bias=False, **options)
 
@@ -201,7 +203,7 @@ class MemoryNetwork(Layer):
         return loss, saved._replace(output=output, loss=saved_loss)
 
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
-        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer, from what `forward` saved."""
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, V)
         du = self.output.backward(dlogits, saved.output)  # (B, D)
         dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each
@@ -211,10 +213,10 @@ class MemoryNetwork(Layer):
             dsentences[before] = dsentences[before] + dm
             dsentences[after] = dsentences[after] + dc
         self._sentences_backward(dsentences, saved.sentences)
-        saved.question.backward(du, self.question.weight)
+        self.question.backward(du, saved.question)
 
     def read(self, story: Ids, question: Ids) -> Reading:
-        """Logits of all words as answers, and where each hop looked; arguments as `forward`'s."""
+        """Logits of all words as answers to questions (B, Q) on stories (B, M, J), and where each hop looked; see `forward`."""
         u, saved = self._read(story, question, None, False)  # (B, D)
         attention = np.stack([hop.p for hop in saved.hops], axis=1)  # (B, K, M)
         return Reading(self.output(u), attention[:, :, :-1] if self.empty_place else attention)
@@ -233,29 +235,28 @@ class MemoryNetwork(Layer):
         if self.empty_place:  # M is one more from here on
             story, mask, ages = _with_column(story, 0), _with_column(mask, True), _with_column(ages, self.memory_size)
         sentences, saved_sentences = self._sentences(story, mask, ages)  # (B, M, D) each
-        bags = bags_of(question, self._scale, self.dtype)
-        u, hops = bags.forward(self.question.weight.value), []  # (B, D)
+        u, saved_question = self.question.forward(bags_of(question, self._scale, self.dtype))  # (B, D)
+        hops = []
         for number in range(self.hops):
             before, after = self._places(number)
             u, hop = self._hop(u, sentences[before], sentences[after], mask, linear)
             hops.append(hop)
-        return u, Saved(saved_sentences, bags, hops, mask)
+        return u, Saved(saved_sentences, saved_question, hops, mask)
 
     def _sentences(self, story, mask, ages):
         """The sentences' vectors by each table, (B, M, D) each: bags of words, and ages."""
-        B, M, J = story.shape
-        bags, sentences, aged = bags_of(story.reshape(B * M, J), self._scale, self.dtype), [], []
+        bags, sentences, saved = bags_of(story, self._scale, self.dtype), [], []
         for table, time in zip(self.tables, self.times, strict=True):
-            x, saved = time.forward(ages)  # (B, M, D)
-            sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))
-            aged.append(saved)
-        return sentences, (bags, aged)
+            age, saved_ages = time.forward(ages)  # (B, M, D); first, since it says what is wrong where ids lie on the host
+            x, saved_bags = table.forward(bags)  # (B, M, D)
+            sentences.append(padding.zeroed(x + age, mask))
+            saved.append((saved_bags, saved_ages))
+        return sentences, saved
 
     def _sentences_backward(self, dsentences, saved) -> None:
-        bags, aged = saved
-        for table, time, ages, dx in zip(self.tables, self.times, aged, dsentences, strict=True):
-            bags.backward(dx.reshape(-1, self.embed_dim), table.weight)
-            time.backward(dx, ages)  # where there is no sentence dx is 0
+        for table, time, (saved_bags, saved_ages), dx in zip(self.tables, self.times, saved, dsentences, strict=True):
+            table.backward(dx, saved_bags)
+            time.backward(dx, saved_ages)  # where there is no sentence dx is 0
 
     def _places(self, number: int) -> tuple[int, int]:
         """Which table a hop finds sentences by, and which it reads them with."""

@@ -189,7 +189,7 @@ class PointerGenerator(Seq2Seq):
     # --- generation --------------------------------------------------------------------------------------------------
 
     def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> PointerState:
-        """Read the source: the state before the first token of the target."""
+        """Read the source: the state before the first token of the target. Arguments: see `Seq2Seq.encode`."""
         state = super().encode(source, lengths, tokens=tokens)
         ids = devices.to_device_of(self, self._source(source, lengths)[0])
         last = devices.array_module(ids).full(len(ids), -1, ids.dtype)  # (N,)
@@ -207,7 +207,10 @@ class PointerGenerator(Seq2Seq):
         return log_p[:, 0], state._replace(model=model._replace(decoder=after), last=ids)
 
     def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
-        """What each position of the target is copied from, of the places of the source: (B, T, S); the rest to 1 is written."""
+        """The probability with which each position of the target is copied from each of the source: (B, T, S).
+
+        What is missing to a sum of 1 is the probability that the token is written, not copied. Arguments: see `forward`.
+        """
         source, lengths = self._source(source, lengths)
         return self._parts(source, lengths, self._inputs(inputs, len(source)), None)[1].a[..., :-1]
 

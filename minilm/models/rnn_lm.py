@@ -38,7 +38,7 @@ __all__ = ["RNNLanguageModel", "Saved"]
 class Saved(NamedTuple):
     """What backward needs, and the state to go on from."""
 
-    state: Any  # after the last step, copied: it outlives a reset of the workspace
+    state: Any  # after the last step: a copy, since the workspace's arrays are used again
     hidden: tuple  # what embedding, dropout and the recurrent layers saved
     output: tuple  # what the parts from there to the logits saved
     loss: Any  # what cross_entropy saved
@@ -158,7 +158,7 @@ class RNNLanguageModel(Layer):
         Returns
         -------
         dstate : of the state's form, or None where forward had no state
-            Training by truncated backpropagation has no use for it.
+            Truncated backpropagation does not use it.
         """
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (T, B, V)
         dh = self._logits_backward(dlogits, saved.output)  # (T, B, H)
@@ -195,7 +195,7 @@ class RNNLanguageModel(Layer):
         state : optional
             As `forward`'s.
         last : bool
-            Only those after the last token: what generation wants of a prompt.
+            Only those after the last token, which is what generation needs of a prompt.
 
         Returns
         -------
@@ -245,14 +245,14 @@ class RNNLanguageModel(Layer):
         return time_first_ids(ids), None if targets is None else time_first_ids(targets)
 
     def _hidden(self, ids, state, key):
-        """h of the last layer, (T, B, H), the state after it, and what each part saved."""
+        """h of the last layer, (T, B, H), the state after the last step, and what each part saved."""
         x, embedded = self.embedding.forward(ids)  # (T, B, E)
         x, dropped = self.dropout.forward(x, key=at(key, "embedding"))
         out, recurrent = self.recurrent.forward(x, state, key=at(key, "recurrent"))
         return out.y, out.state, (embedded, dropped, recurrent)
 
     def _hidden_backward(self, dh, saved):
-        """The gradient by the state before."""
+        """The gradient by the state before the first step; None where forward had none."""
         embedded, dropped, recurrent = saved
         dx, dstate = self.recurrent.backward(dh, recurrent)  # (T, B, E)
         self.embedding.backward(self.dropout.backward(dx, dropped), embedded)

@@ -136,7 +136,17 @@ class Seq2Seq(EncoderDecoder):
     # --- generation --------------------------------------------------------------------------------------------------
 
     def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> Seq2SeqState:
-        """Read the source, from the host or the model's device: the state before the first token of the target, of any length."""
+        """Read the source: the state before the first token of the target.
+
+        Parameters
+        ----------
+        source : ndarray of integers, shape (B, S)
+            On the host or the model's device.
+        lengths : ndarray of integers, shape (B,), optional
+            Tokens of each row, at least 1; S without it.
+        tokens : int
+            Not used here: a target may have any length. A Transformer makes room for so many.
+        """
         source, lengths = devices.to_device_of(self, self._source(source, lengths))
         with devices.ids_are_checked():
             read, _ = self._read(source, lengths, None)
@@ -175,7 +185,12 @@ class Seq2Seq(EncoderDecoder):
         return seq2seq_token.write_greedily(self, ids, state, tokens, end)
 
     def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
-        """What each position of the target takes of each of the source: (B, T, S), in the source's own order.
+        """The weight of each position of the source for each of the target: (B, T, S), in the source's own order.
+
+        Parameters
+        ----------
+        source, inputs, lengths
+            See `forward`.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Any model or layer in one file, and back: its weights, and what its constructor was given.
 
 A safetensors file: arrays by the names of ``named_parameters``, tied ones once. Its metadata hold, as JSON, the name of the class
-and the constructor's arguments, so that `load` needs nothing but the file::
+and the constructor's arguments, and of a layer without parameters its dtype, so that `load` needs nothing but the file::
 
     models.save(model, "tagger.safetensors")
     model = models.load("tagger.safetensors")
@@ -67,7 +67,10 @@ def save(model: Layer, path: PathLike) -> None:
 def description(model: Layer) -> dict[str, str]:
     """What a file's metadata say of the model: its class, and its constructor's arguments."""
     arguments = {name: _plain(model, name, value) for name, value in _arguments(model).items() if name not in LEFT_OUT}
-    return {KEY: json.dumps({"class": type(model).__name__, "arguments": arguments}, sort_keys=True)}
+    content: dict[str, Any] = {"class": type(model).__name__, "arguments": arguments}
+    if not model.parameters:  # else these say it
+        content["dtype"] = str(model.dtype)
+    return {KEY: json.dumps(content, sort_keys=True)}
 
 
 def load(path: PathLike, kind: type[Layer] | None = None) -> Any:
@@ -93,18 +96,18 @@ def load(path: PathLike, kind: type[Layer] | None = None) -> Any:
     path = os.path.expanduser(os.fspath(path))
     path = os.path.join(path, WEIGHTS) if os.path.isdir(path) else path
     with TensorFile(path) as file:
-        name, arguments = _content(path, file)
+        name, arguments, dtype = _content(path, file)
         if kind is None:
             kind = _known(path, name)
         elif kind.__name__ != name:
             raise ValueError(f"{path} holds a {name}, and kind is {kind.__name__}")
         stored = file.arrays()
-        dtype = np.float64 if any(array.dtype == np.float64 for array in stored.values()) else np.float32
+        if dtype is None:
+            dtype = np.dtype(np.float64 if any(array.dtype == np.float64 for array in stored.values()) else np.float32)
         try:
             with blank(stored):
                 model = kind(**arguments, **({"dtype": dtype} if "dtype" in inspect.signature(kind).parameters else {}))
-            if model.dtype != dtype:
-                model.to(dtype)
+            model.to(dtype)  # also what takes no dtype, such as a dropout
             if stored_as(file) is not None:
                 return fill(model, file)
             model.parameters.load_state_dict(stored)
@@ -159,7 +162,8 @@ def _restored(value: Any) -> Any:
     return {name: _restored(each) for name, each in value["mapping"].items()}
 
 
-def _content(path: str, file: TensorFile) -> tuple[str, dict[str, Any]]:
+def _content(path: str, file: TensorFile) -> tuple[str, dict[str, Any], np.dtype | None]:
+    """The name of the class, the constructor's arguments, and the dtype where no weights say it."""
     text = file.metadata.get(KEY)
     if text is None:
         raise ValueError(
@@ -167,7 +171,8 @@ def _content(path: str, file: TensorFile) -> tuple[str, dict[str, Any]]:
         )
     try:
         content = json.loads(text)
-        return str(content["class"]), {str(name): _restored(value) for name, value in content["arguments"].items()}
+        arguments = {str(name): _restored(value) for name, value in content["arguments"].items()}
+        return str(content["class"]), arguments, np.dtype(content["dtype"]) if "dtype" in content else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: its metadata do not describe a model: {error}") from None
 

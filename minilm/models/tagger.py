@@ -168,7 +168,7 @@ class Tagger(Layer):
     def emissions(
         self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, marks: Ids | None = None
     ) -> Array:
-        """Scores (B, T, K) of the tags, without dropout."""
+        """Scores (B, T, K) of the tags, without dropout. Arguments: see `forward`."""
         return self._emissions(self._states(ids, lengths, spelling, marks, None)[0])[0]
 
     def decode(
@@ -180,7 +180,15 @@ class Tagger(Layer):
         *,
         allowed: Array | None = None,
     ) -> Ids:
-        """The best tags (B, T), -100 beyond a sentence's end; `allowed` as in `minilm.layers.CRF.decode`."""
+        """The best tags (B, T), -100 beyond a sentence's end.
+
+        Parameters
+        ----------
+        ids, lengths, spelling, marks
+            See `forward`.
+        allowed
+            See `minilm.layers.CRF.decode`.
+        """
         emissions = self.emissions(ids, lengths, spelling, marks)  # (B, T, K)
         return self.crf.decode(emissions, lengths, allowed=allowed)[0]
 

@@ -135,12 +135,19 @@ class Transformer(WritingTransformer):
     # --- generation --------------------------------------------------------------------------------------------------
 
     def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None, *, layer: int = -1) -> Array:
-        """What each position of the target takes of each of the source.
+        """The weight of each position of the source for each of the target.
+
+        Parameters
+        ----------
+        source, inputs, lengths
+            See `forward`.
+        layer : int
+            Which block of the decoder, from 0 on; -1 is the last.
 
         Returns
         -------
         ndarray, shape (B, H, T, S)
-            The weights of one layer of the decoder, the last without `layer`; the mean over H is what plots show.
+            Plots show the mean over the heads H.
         """
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))

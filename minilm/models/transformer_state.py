@@ -39,7 +39,17 @@ class WritingTransformer(EncoderDecoder):
     """The part of `Transformer` that generation uses."""
 
     def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> TransformerState:
-        """Read the source, from the host or the model's device: the state before the first of up to `tokens` of the target."""
+        """Read the source: the state before the first token of the target.
+
+        Parameters
+        ----------
+        source : ndarray of integers, shape (B, S)
+            On the host or the model's device.
+        lengths : ndarray of integers, shape (B,), optional
+            Tokens of each row, at least 1; S without it.
+        tokens : int
+            The most tokens that the target will have, for which the cache has room.
+        """
         source, lengths = devices.to_device_of(self, self._source(source, lengths))
         mask = mask_of(lengths, source.shape[1])
         B, H = len(source), self.config.num_heads

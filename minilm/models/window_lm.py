@@ -151,13 +151,28 @@ class WindowLanguageModel(Layer):
     # --- evaluation and generation -----------------------------------------------------------------------------------
 
     def loss(self, ids: Ids, targets: Ids, state: Array | None = None) -> tuple[Scalar, Array]:
-        """Mean cross-entropy without what a gradient would need, and the state after the last token."""
+        """Mean cross-entropy without what a gradient needs, and the state after the last token. Arguments: see `forward`."""
         ids, targets = self._checked(ids, targets)
         logits, state = self.logits(ids, state)  # (B, T, V)
         return cross_entropy.forward(logits, targets, gradient=False)[0], state
 
     def logits(self, ids: Ids, state: Array | None = None, *, last: bool = False) -> tuple[Array, Array]:
-        """Logits of the token after each of `ids` (B, T): (B, T, V), or of the last alone, (B, V); and the state there."""
+        """Logits of the token after each of `ids`.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+        state : ndarray of integers, shape (W - 1, B, 1), optional
+            The tokens before; zeros, which are padding, without it.
+        last : bool
+            Only those after the last token.
+
+        Returns
+        -------
+        logits : ndarray, shape (B, T, V), or (B, V) with `last`
+        state : ndarray of integers, shape (W - 1, B, 1)
+            After the last token.
+        """
         ids, _ = self._checked(ids, None)
         tokens, W = self._with_state(ids, state), self.config.window  # (B, W - 1 + T)
         B, T = (len(ids), 1) if last else ids.shape
@@ -171,7 +186,7 @@ class WindowLanguageModel(Layer):
         return logits[:, -1] if last else logits, self._state(tokens)
 
     def initial_state(self, batch: int) -> Array:
-        """A state before the first token: zeros, which are padding, (W - 1, B, 1)."""
+        """The state of `batch` texts before their first token: zeros, which are padding, (W - 1, B, 1)."""
         zeros = np.zeros((self.config.window - 1, checks.whole("batch", batch, 0, 2**31), 1), np.int64)
         return devices.to_device_of(self.output.weight.value, zeros)
 

@@ -84,7 +84,7 @@ class WordVectors:
         return self.ids[word]
 
     def similarity(self, a: str, b: str) -> float:
-        """The cosine of the angle between two words' vectors."""
+        """The cosine of the angle between the vectors of words `a` and `b`."""
         return float(self.unit[self.id(a)] @ self.unit[self.id(b)])
 
     def nearest(self, query: str | np.ndarray, most: int = 10, without: Iterable[str] = ()) -> list[tuple[str, float]]:
@@ -118,6 +118,16 @@ class WordVectors:
     def analogy(self, a: str, b: str, c: str, most: int = 10) -> list[tuple[str, float]]:
         """What is to c as b is to a: the words nearest to b - a + c of unit vectors, these three left out (3CosAdd).
 
+        Parameters
+        ----------
+        a, b, c : str
+        most : int
+            How many words.
+
+        Returns
+        -------
+        list of (word, cosine), nearest first
+
         References
         ----------
         O. Levy, Y. Goldberg, Linguistic regularities in sparse and explicit word representations, CoNLL 2014.
@@ -126,7 +136,18 @@ class WordVectors:
         return self.nearest(unit[self.id(b)] - unit[self.id(a)] + unit[self.id(c)], most, (a, b, c))
 
     def calculate(self, text: str, most: int = 10) -> list[tuple[str, float]]:
-        """The words nearest to a sum and difference of words, such as ``king - man + woman``, or to one word.
+        """The words nearest to a sum and difference of words, or to one word.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``king - man + woman``.
+        most : int
+            How many words.
+
+        Returns
+        -------
+        list of (word, cosine), nearest first
 
         Raises
         ------
@@ -140,7 +161,7 @@ class WordVectors:
         return self.nearest(total, most, {word for _, word in terms})
 
     def answers(self, questions: Sequence[Sequence[str]], block: int = 256) -> list[str]:
-        """For many questions (a, b, c): the first word of `analogy`."""
+        """For many questions (a, b, c): the first word of `analogy`. `block` questions are answered by one matrix product."""
         ids = np.array([[self.id(word) for word in question[:3]] for question in questions], np.int64).reshape(-1, 3)  # (Q, 3)
         answers = []
         for start in range(0, len(ids), block):
@@ -220,7 +241,7 @@ class WordVectors:
 
     @classmethod
     def load_text(cls, path: PathLike, most: int | None = None, errors: str = "strict") -> WordVectors:
-        """`load` for a file that is text."""
+        """`load`, with its arguments, for a file that is text."""
         return cls.load(path, most, binary=False, errors=errors)
 
     def __repr__(self):

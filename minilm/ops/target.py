@@ -104,7 +104,7 @@ _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_
 
 
 def int8_instructions() -> str:
-    """What multiplies vectors of bytes in `minilm.quantized`: ``"vnni"``, ``"madd"``, ``"sdot"`` or ``"plain"``.
+    """What multiplies vectors of bytes in `minilm.quantized`: ``"vnni"``, ``"maddubs"``, ``"madd"``, ``"sdot"`` or ``"plain"``.
 
     The numbers are the same.
     """
@@ -115,7 +115,7 @@ def int8_instructions() -> str:
         return "vnni" if "+avx512vnni" in has else "madd" if "+avx512bw" in has else "plain"
     if vector_bytes() == 32:
         vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
-        return "vnni" if vnni else "madd" if "+avx2" in has and "-avx2" not in has else "plain"
+        return "vnni" if vnni else "maddubs" if "+avx2" in has and "-avx2" not in has else "plain"
     return "sdot" if "+dotprod" in has else "plain"  # of ARM
 
 

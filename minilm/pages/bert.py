@@ -2,7 +2,8 @@
 
 B pairs of segments, T tokens each, a vocabulary of V tokens, width D, H heads of K = D / H numbers::
 
-    x      = norm(word[ids] + position[0 ... T-1] + segment[segments])      (B, T, D)
+    x      = word[ids] + position[0 ... T-1] + segment[segments]            (B, T, D)
+    x      = norm(x)                                        (B, T, D)
     x      = ln_1(x + attn(x))                              (B, T, D)      for each block; normalised after the sum
     x      = ln_2(x + mlp(x))                               (B, T, D)
     z      = norm(gelu(x[masked] Wᵀ + b))                   (M, D)         at the M masked places only
@@ -10,8 +11,8 @@ B pairs of segments, T tokens each, a vocabulary of V tokens, width D, H heads o
     next   = tanh(x[:, 0] W_pᵀ + b_p) W_nᵀ + b_n            (B, 2)         from the first token: does b follow a?
     loss   = mean cross-entropy of the masked tokens + mean cross-entropy of next
 
-attn and mlp are those of GPT (see its page) without the causal mask: every token sees all others, so that one can be predicted
-only where it is hidden.
+attn and mlp are those of `minilm.pages.gpt` without the causal mask: every token sees all others, itself included, so there is
+something to predict only where a token is masked.
 
 The full model is `minilm.models.BERTForPreTraining`. Reference: J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, BERT: pre-training
 of deep bidirectional transformers for language understanding, NAACL 2019.
@@ -91,7 +92,7 @@ def block_backward(dx, layer, saved, d):
 
 
 def encode(W, ids, segments, H):
-    """A vector (B, T, D) for each of ids (B, T), and what the gradient needs; padding is seen by no token."""
+    """A vector (B, T, D) for each of ids (B, T), and what the gradient needs. No token attends to padding."""
     word, words = embedding.forward(ids, W[f"{EMBEDDINGS}.word_embeddings.weight"], PAD)  # (B, T, D)
     segment, types = embedding.forward(segments, W[f"{EMBEDDINGS}.token_type_embeddings.weight"])  # (B, T, D)
     x = word + W[f"{EMBEDDINGS}.position_embeddings.weight"][: ids.shape[1]] + segment
@@ -104,7 +105,7 @@ def encode(W, ids, segments, H):
 
 
 def fill(W, x):
-    """Logits (..., V) of the token that stands where a vector of x (..., D) is, and what the gradient needs."""
+    """Logits (..., V) of the token at the place of each vector of x (..., D), and what the gradient needs."""
     a, dense = linear.forward(x, *pair(W, f"{HEAD}.transform.dense"))  # (..., D)
     g, gelu = gelu_erf.forward(a)  # (..., D)
     z, norm = layer_norm.forward(g, *pair(W, f"{HEAD}.transform.LayerNorm"), eps=1e-12)  # (..., D)

@@ -8,11 +8,12 @@ B texts of T tokens, a vocabulary of V tokens, width D, H heads of K = D / H num
     logits = ln_f(x) wteᵀ                                   (B, T, V)      the output shares the tokens' table
     loss   = mean over b, t of -log softmax(logits)[targets]
 
-    attn(h) = [softmax(q kᵀ / √K + causal mask) v] W_projᵀ + b_proj        q, k, v = h W_attnᵀ + b_attn, cut into H heads
-    mlp(h)  = gelu(h W_fcᵀ + b_fc) W_projᵀ + b_proj
+    attn(n) = [softmax(q kᵀ / √K + causal mask) v] W_projᵀ + b_proj        q, k, v = n W_attnᵀ + b_attn, cut into H heads
+    mlp(n)  = gelu(n W_fcᵀ + b_fc) W_projᵀ + b_proj                        with weights of its own
 
-The gradient goes through the same lines from the last to the first. At ``x = x + f(x)`` it is the sum of two: what comes through
-f, and what goes past it. The tokens' table gets two gradients, one as the output's weight and one from its rows.
+The gradient goes through the same lines from the last to the first. At ``x = x + f(x)`` two gradients add up: the one through f,
+and the one of x itself. The tokens' table has two uses, as ``wte[ids]`` and as the output's weight, and so the sum of two
+gradients.
 
 The full model is `minilm.models.GPT`. Reference: A. Radford et al., Language models are unsupervised multitask learners, 2019.
 """
@@ -28,7 +29,7 @@ from minilm.ops import adam, attention, clip, cross_entropy, embedding, gelu_tan
 
 
 def weights(V: int, T: int, D: int, blocks: int, rng: np.random.Generator, dtype=np.float32) -> dict[str, np.ndarray]:
-    """First weights by GPT-2's names: normal(0, 0.02), the last map of each residual part smaller by √(2 blocks)."""
+    """First weights by GPT-2's names: normal(0, 0.02), the last map of attn and of mlp smaller by √(2 blocks); biases 0."""
     shapes = {"wte.weight": (V, D), "wpe.weight": (T, D), "ln_f.weight": (D,), "ln_f.bias": (D,)}
     for h in (f"h.{block}" for block in range(blocks)):
         shapes |= {f"{h}.ln_1.weight": (D,), f"{h}.ln_1.bias": (D,), f"{h}.ln_2.weight": (D,), f"{h}.ln_2.bias": (D,)}
@@ -52,7 +53,7 @@ def pair(W, name):
 
 
 def block(W, h, x, H):
-    """Block `h` of x (B, T, D): its output (B, T, D), and what its gradient needs."""
+    """Block `h`, such as "h.0", of x (B, T, D): its output (B, T, D), and what its gradient needs."""
     B, T, D = x.shape
     n, ln_1 = layer_norm.forward(x, *pair(W, f"{h}.ln_1"))  # (B, T, D)
     qkv, c_attn = linear.forward(n, *pair(W, f"{h}.attn.c_attn"))  # (B, T, 3D)
@@ -152,7 +153,7 @@ def train(text: str, steps: int = 300, B=12, T=64, D=64, H=4, blocks=2, lr=3e-3,
 
 
 def write(W, ids: list[int], tokens: int, H: int) -> list[int]:
-    """Go on with a text, taking the most probable token each time; without a cache, all is read again for each token."""
+    """Continue a text with the most probable token each time. Without a cache, the whole text is read again for every token."""
     context = len(W["wpe.weight"])
     for _ in range(tokens):
         logits, _ = predict(W, np.array([ids[-context:]]), H)  # (1, T, V)

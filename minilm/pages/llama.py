@@ -9,12 +9,13 @@ for keys and values, a position-wise network of F numbers::
     logits = norm(x) W_headᵀ                                (B, T, V)
     loss   = mean over b, t of -log softmax(logits)[targets]
 
-    attn(h) = softmax(rotated(q) rotated(k)ᵀ / √K + causal mask) v W_oᵀ     q, k, v = h W_qᵀ, h W_kᵀ, h W_vᵀ
-    mlp(h)  = (silu(h W_gateᵀ) * (h W_upᵀ)) W_downᵀ
+    attn(n) = P v W_oᵀ                                      q, k, v = n W_qᵀ, n W_kᵀ, n W_vᵀ, cut into heads
+    P       = softmax(rotated(q) rotated(k)ᵀ / √K + causal mask)
+    mlp(n)  = (silu(n W_gateᵀ) * (n W_upᵀ)) W_downᵀ
 
-Four things differ from GPT-2: the normalisation is by the root mean square alone; positions rotate queries and keys and are not
-added to x; the network has a gate; and H / G heads of queries share one head of keys and values (grouped-query attention).
-No map has a bias.
+Five things differ from GPT-2: the normalisation is by the root mean square alone; positions rotate queries and keys, and are not
+added to x; the network has a gate; H / G heads of queries share one head of keys and values (grouped-query attention); and no map
+has a bias.
 
 Names and layout of the weights are Hugging Face's. Reference: H. Touvron et al., LLaMA: open and efficient foundation
 language models, arXiv:2302.13971; J. Ainslie et al., GQA, arXiv:2305.13245.
@@ -155,7 +156,7 @@ def train(text: str, steps: int = 300, B=12, T=64, D=64, H=4, G=2, F=128, layers
 
 
 def write(W, ids: list[int], tokens: int, H: int, base=10_000.0) -> list[int]:
-    """Go on with a text, taking the most probable token each time; without a cache, all is read again for each token."""
+    """Continue a text with the most probable token each time. Without a cache, the whole text is read again for every token."""
     for _ in range(tokens):
         logits, _ = predict(W, np.array([ids]), H, base)  # (1, T, V)
         ids = [*ids, int(logits[0, -1].argmax())]

@@ -10,9 +10,9 @@ B texts of T tokens, a vocabulary of V tokens, embeddings of E numbers, a state 
     logits   = h Wᵀ + b                                     (T, B, V)
     loss     = mean over t, b of -log softmax(logits)[targets]
 
-All four maps of the LSTM stand in one matrix, in the order i f g o. The text is longer than a batch: each of its B rows goes on
-in the next batch where it ended in the last, and so does the state, but no gradient flows back across (truncated backpropagation
-through time). A tenth of the rows begin anew from a state of zeros, which is what writing begins from.
+The weights of i, f, g and o stand below one another in one matrix, in this order. The text is longer than a batch: each of the B
+rows goes on in the next batch where it ended in the last, and so does its state, but no gradient flows from a batch into the one
+before (truncated backpropagation through time). In each batch a tenth of the rows start from a state of zeros, as `write` does.
 
 The full model is `minilm.models.RNNLanguageModel`; the gradient through time is derived in `minilm.ops.lstm.spec`. References:
 S. Hochreiter, J. Schmidhuber, Long short-term memory, 1997; T. Mikolov et al., Recurrent neural network based language model,
@@ -32,7 +32,7 @@ LSTM = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 def weights(V: int, E: int, H: int, rng: np.random.Generator, dtype=np.float32) -> dict[str, np.ndarray]:
-    """First weights: uniform in ±1/√H, the forget gate's bias 1, so that at first the memory keeps what it has."""
+    """First weights: uniform in ±1/√H, but the forget gate's bias is 1, so that at first the memory c keeps what it holds."""
     shapes = {"embedding.weight": (V, E), "output.weight": (V, H), "output.bias": (V,)}
     shapes |= {f"recurrent.{name}": shape for name, shape in zip(LSTM, ((4 * H, E), (4 * H, H), (4 * H,), (4 * H,)), strict=True)}
     W = {name: rng.uniform(-1, 1, shape).astype(dtype) / dtype(np.sqrt(H)) for name, shape in shapes.items()}
@@ -64,7 +64,7 @@ def backward(saved):
     dW = {}
     dlogits = cross_entropy.backward(1.0, saved_loss)  # (T, B, V)
     dh, dW["output.weight"], dW["output.bias"] = linear.backward(dlogits, output)  # (T, B, H)
-    dx, _, _, *of_lstm = lstm.backward(dh, recurrent)  # (T, B, E); the first state's gradients are not followed
+    dx, _, _, *of_lstm = lstm.backward(dh, recurrent)  # (T, B, E); the gradients by the first state end here
     dW |= {f"recurrent.{name}": gradient for name, gradient in zip(LSTM, of_lstm, strict=True)}
     dW["embedding.weight"] = embedding.backward(dx, embedded)  # (V, E)
     return dW
@@ -97,7 +97,7 @@ def train(text: str, steps: int = 300, B=16, T=64, E=32, H=128, lr=4e-3, seed=0,
 
 
 def write(W, ids: list[int], tokens: int) -> list[int]:
-    """Go on with a text, taking the most probable token each time; the state is all that is kept of the text."""
+    """Continue a text with the most probable token each time. Only the new token is read then: the state stands for the rest."""
     H = W["recurrent.weight_hh_l0"].shape[1]
     state, new = tuple(np.zeros((2, 1, H), W["output.weight"].dtype)), ids
     for _ in range(tokens):

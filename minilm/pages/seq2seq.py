@@ -9,8 +9,8 @@ B pairs, S tokens of the source and T of the target, embeddings of E numbers, st
     logits       = tanh([h ; context] W_cᵀ + b_c) Wᵀ + b    (B, T, V)
     loss         = mean over b, t of -log softmax(logits)[targets]
 
-In training the decoder reads the true target, moved right by one token (teacher forcing); in writing, what it wrote itself. By
-the sum over s the gradient reaches every state of the encoder in one step.
+In training the decoder reads the true target, moved right by one token (teacher forcing); in writing, what it wrote itself. Since
+context[t] is a sum over s, the gradient reaches every state of the encoder directly, not only through the last one.
 
 The full model is `minilm.models.Seq2Seq`. References: I. Sutskever, O. Vinyals, Q. Le, Sequence to sequence learning with neural
 networks, NIPS 2014; D. Bahdanau, K. Cho, Y. Bengio, Neural machine translation by jointly learning to align and translate, ICLR
@@ -74,7 +74,7 @@ def predict(W, inputs, state, source):
 
 
 def forward(W, source, lengths, inputs, targets):
-    """Mean cross-entropy in nats of the targets (B, T), -100 where none counts; and what `backward` needs."""
+    """Mean cross-entropy in nats of the targets (B, T), of which those of -100 do not count; and what `backward` needs."""
     memory, state, saved_reading = read(W, source, lengths)
     logits, _, saved_writing = predict(W, inputs, state, memory)
     loss, saved_loss = cross_entropy.forward(logits, targets)
@@ -107,7 +107,7 @@ def backward(saved):
 
 
 def write(W, source, lengths, most: int):
-    """The target of each source (B, S), by the most probable token each time: (B, at most `most`), with END and what follows."""
+    """The target of each source (B, S), the most probable token each time: (B, at most `most`). Ignore what follows END."""
     memory, state, _ = read(W, source, lengths)
     ids = [np.full(len(source), BEGIN)]
     while len(ids) <= most and not (np.array(ids) == END).any(axis=0).all():
@@ -120,7 +120,7 @@ def write(W, source, lengths, most: int):
 
 
 def backwards(B: int, rng, V=13, longest=8):
-    """Made-up pairs to learn from: a source of tokens 3 ... V-1 and itself from its end to its beginning."""
+    """Made-up pairs to learn from: the target of a source, of tokens 3 ... V - 1, is the source backwards."""
     lengths = rng.integers(2, longest + 1, B)  # (B,)
     place = np.arange(longest)
     source = np.where(place < lengths[:, None], rng.integers(END + 1, V, (B, longest)), PAD)  # (B, S)

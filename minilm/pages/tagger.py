@@ -8,9 +8,9 @@ B sentences of up to T words, K tags, embeddings of E numbers, a state of H in e
     s(y) = start[y_1] + sum_t e[t, y_t] + sum_t transitions[y_t-1, y_t] + end[y_n]      the score of a sequence of tags
     loss = mean over sentences of -s(tags) + log sum over all sequences y of exp s(y)
 
-The sum over all K^n sequences is made step by step (the forward algorithm), and so is the best one (Viterbi): see
-`minilm.ops.crf.spec`, where the gradient is derived. The full model is `minilm.models.Tagger`. Reference: Z. Huang, W. Xu, K. Yu,
-Bidirectional LSTM-CRF models for sequence tagging, 2015.
+The sum over all K^n sequences of n tags is computed word by word (the forward algorithm), and so is the best sequence (Viterbi):
+see `minilm.ops.crf.spec`, where the gradient is derived. The full model is `minilm.models.Tagger`. Reference: Z. Huang, W. Xu,
+K. Yu, Bidirectional LSTM-CRF models for sequence tagging, 2015.
 """
 
 from __future__ import annotations

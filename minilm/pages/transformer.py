@@ -13,7 +13,7 @@ B pairs, S tokens of the source and T of the target, width D, H heads of K = D /
 
     positions[t, 2i] = sin(t / 10000^(2i/D)),  positions[t, 2i+1] = cos(t / 10000^(2i/D))
 
-The gradient of the encoder's output is the sum of what the blocks of the decoder give, since each of them reads it.
+The gradient by the encoder's output is a sum over the decoder's blocks, since each of them reads it.
 
 The full model is `minilm.models.Transformer`. Reference: A. Vaswani et al., Attention is all you need, NIPS 2017.
 """
@@ -28,7 +28,7 @@ PAD, BEGIN, END = range(3)  # the first ids of the vocabulary
 
 
 def weights(V: int, D: int, blocks: int, rng: np.random.Generator, dtype=np.float32) -> dict[str, np.ndarray]:
-    """First weights by the names of `minilm.models.Transformer`: tables normal(0, 1/√D), maps uniform as X. Glorot has them."""
+    """First weights by the names of `minilm.models.Transformer`: tables normal(0, 1/√D), maps uniform by Glorot's rule."""
     maps, norms = {}, []
     for number in range(blocks):
         for block in (f"encoder.{number}", f"decoder.{number}"):
@@ -163,7 +163,7 @@ def predict(W, inputs, memory, mask, H):
 
 
 def forward(W, source, lengths, inputs, targets, H):
-    """Mean cross-entropy in nats of the targets (B, T), -100 where none counts; and what `backward` needs."""
+    """Mean cross-entropy in nats of the targets (B, T), of which those of -100 do not count; and what `backward` needs."""
     mask = np.arange(source.shape[1]) < lengths[:, None]  # (B, S)
     memory, saved_reading = read(W, source, mask, H)  # (B, S, D)
     logits, saved_writing = predict(W, inputs, memory, mask, H)  # (B, T, V)
@@ -193,7 +193,7 @@ def backward(saved):
 
 
 def write(W, source, lengths, most: int, H: int):
-    """The target of each source (B, S), by the most probable token each time: (B, at most `most`), with END and what follows."""
+    """The target of each source (B, S), the most probable token each time: (B, at most `most`). Ignore what follows END."""
     mask = np.arange(source.shape[1]) < lengths[:, None]  # (B, S)
     memory, _ = read(W, source, mask, H)
     ids = np.full((len(source), 1), BEGIN)
@@ -207,7 +207,7 @@ def write(W, source, lengths, most: int, H: int):
 
 
 def backwards(B: int, rng, V=13, longest=8):
-    """Made-up pairs to learn from: a source of tokens 3 ... V-1 and itself from its end to its beginning."""
+    """Made-up pairs to learn from: the target of a source, of tokens 3 ... V - 1, is the source backwards."""
     lengths = rng.integers(2, longest + 1, B)  # (B,)
     place = np.arange(longest)
     source = np.where(place < lengths[:, None], rng.integers(END + 1, V, (B, longest)), PAD)  # (B, S)

@@ -5,10 +5,11 @@ A vocabulary of V words, vectors of D numbers; N pairs of a word and a neighbour
     h    = input[word]                                                      (N, D)
     loss = mean over n of -log σ(h · output[neighbour]) - sum over k of log σ(-h · output[negative_k])
 
-A word's vector is pulled towards the words that stand near it and pushed from those that do not, so that words of like company
-come to lie near each other. Negatives are drawn in proportion to count^(3/4), frequent words are left out at times.
+A step pulls a word's vector towards the output vectors of its neighbours and pushes it from those of the negatives, so that words
+with similar neighbours get similar vectors. Negatives are drawn in proportion to count^(3/4); of frequent words some occurrences
+are left out.
 
-The full model is `minilm.models.Word2Vec`, which makes a step of gradient descent at every word. Reference: T. Mikolov et al.,
+The full model is `minilm.models.Word2Vec`, which takes a step of gradient descent at every word. Reference: T. Mikolov et al.,
 Distributed representations of words and phrases and their compositionality, NIPS 2013.
 """
 
@@ -46,9 +47,9 @@ def backward(saved):
 
 
 def pairs(ids, keep, window: int, rng):
-    """Words and their neighbours (N,) each, of a text that some frequent words have been left out of."""
+    """Words and their neighbours, (N,) each, of a text whose word i stays with probability keep[i]."""
     ids = ids[rng.random(len(ids)) < keep[ids]]
-    reach = rng.integers(1, window + 1, len(ids))  # (n,) how far each word looks: near words count more often
+    reach = rng.integers(1, window + 1, len(ids))  # (n,) how far each word looks: so near words are neighbours more often
     words, neighbours = [], []
     for distance in range(1, window + 1):
         for looks, seen in ((ids[distance:], ids[:-distance]), (ids[:-distance], ids[distance:])):

@@ -131,7 +131,20 @@ def require_task(task: str) -> None:
 
 
 def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float, memory: float, passes: int) -> Estimate:
-    """What a candidate costs, and what it may reach."""
+    """What a candidate costs, and what it may reach.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    data : Data
+    machine : Machine
+    minutes : float
+        Of training.
+    memory : float
+        Bytes that training may take.
+    passes : int
+        Over the data, that training usually takes: from it follows the estimate of its time.
+    """
     step, needed = candidate.cost.seconds(machine), candidate.cost.memory()
     rate = candidate.tokens / step
     read = rate * 60 * minutes

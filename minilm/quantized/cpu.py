@@ -17,7 +17,7 @@ from minilm.ops.workspace import empty, scratch
 from minilm.quantized.dot import OFFSET, WIDTH, multiply_rows, multiply_rows_int4
 from minilm.quantized.matrix_tile import by_instructions, no_tiles
 from minilm.quantized.packing import BFloat16, Int4, Packed
-from minilm.quantized.widened import multiply_row
+from minilm.quantized.widened import TOGETHER, multiply_row
 
 ROWS = 6 if VECTOR == 64 else 4  # of a tile of int8, see `minilm.quantized.dot`
 FEW = 2  # rows that read a panel one by one
@@ -81,7 +81,8 @@ def kernel_of(multiply_rows, whole_tiles):
         for p in range(start, stop):
             column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
             panel, factor = address(panels) + p * panel_step, address(factors) + p * G * WIDTH * 4
-            shift[: len(bias[column : column + columns])] = bias[column : column + columns]
+            for o in range(columns if len(bias) else 0):
+                shift[o] = bias[column + o]
             whole = columns == WIDTH
             to, step = address(shift), y.strides[0] if whole else WIDTH * 4
             own, first, number = address(codes), address(begin), address(scales)
@@ -110,16 +111,23 @@ multiply_int4 = kernel_of(multiply_rows_int4, no_tiles)
 def multiply_bfloat16(start, stop, x, panels, bias, y):
     # panels [start, stop) of y (N, O); x (N, K), panels (P, K, 2W), bias (O,), or empty for none: few rows one by one, for more
     # the panel becomes float32
-    N, O = y.shape
+    (N, O), (_, K, _) = y.shape, panels.shape
     if N > FEW:
         return _multiply_widened(start, stop, x, panels, bias, y)
-    out = np.empty(WIDTH, np.float32)
-    for p in range(start, stop):
-        column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
+    out, p = np.empty(TOGETHER * WIDTH, np.float32), start
+    while p < stop:
+        count = TOGETHER if p + TOGETHER <= stop else 1
+        first, last = p * WIDTH, min(O, (p + count) * WIDTH)
         for n in range(N):
-            multiply_row(x[n], panels[p], out)
-            y[n, column : column + columns] = out[:columns]
-        _shift(column, columns, bias, y)
+            row, place = address(x) + n * x.strides[0], address(panels) + p * panels.strides[0]
+            if count == TOGETHER:
+                multiply_row(TOGETHER, row, K, place, address(out))
+            else:
+                multiply_row(1, row, K, place, address(out))
+            for o in range(first, last):
+                y[n, o] = out[o - first]
+        _shift(first, last - first, bias, y)
+        p += count
 
 
 @jit

@@ -38,15 +38,16 @@ from minilm.quantized.half_blocks import (
     LN_2,
     MLP_C_FC,
     MLP_C_PROJ,
-    NOTHING,
     Thread,
     enter,
+    enter_activated,
     leave,
     logits_of,
     normalised,
     wait,
 )
 from minilm.quantized.rooms import own_of, team_of
+from minilm.quantized.token_products import nothing_dropped
 from minilm.quantized.token_step import attend
 
 # columns of the table of addresses behind those of `token_step`
@@ -94,16 +95,22 @@ def embed(part, number, table, ids, places, factor, x):
 @jit(inline="always")
 def _of_target(sizes, Tk, scale):
     """Causal attention of one new token of each target to Tk."""
-    K, drop = sizes.D // sizes.H, (np.zeros(5, np.uint32), np.uint32(0), np.float32(1))
-    return Task(1, Tk, sizes.H, 1, K, K, (Tk - FAR, Tk - 1), sizes.mask, np.float32(scale), np.float32(0), drop)
+    K, see = sizes.D // sizes.H, (Tk - FAR, Tk - 1)
+    return Task(1, Tk, sizes.H, 1, K, K, see, sizes.mask, np.float32(scale), np.float32(0), nothing_dropped())
 
 
 @jit(inline="always")
 def _of_source(sizes, scale):
     """Attention of a token to the whole source."""
-    K, drop = sizes.D // sizes.H, (np.zeros(5, np.uint32), np.uint32(0), np.float32(1))
-    see = 1 - FAR, FAR - 1
-    return Task(1, sizes.S, sizes.H, 1, K, K, see, sizes.memory_mask, np.float32(scale), np.float32(0), drop)
+    K, see = sizes.D // sizes.H, (1 - FAR, FAR - 1)
+    return Task(1, sizes.S, sizes.H, 1, K, K, see, sizes.memory_mask, np.float32(scale), np.float32(0), nothing_dropped())
+
+
+@jit(inline="always")
+def _query_of(team):
+    """Where the queries of a source are, (B, D): side by side, since Numba would compile the product anew for rows of (B, 3D)."""
+    B, D = team.x.shape
+    return team.qkv.reshape(team.qkv.size)[: B * D].reshape(B, D)
 
 
 @jit(inline="always")
@@ -111,7 +118,7 @@ def _attend_source(thread, block, task):
     """Let this part's heads attend to the source."""
     sizes, team, number = thread.sizes, thread.team, thread.number
     H, K = sizes.H, sizes.D // sizes.H
-    query = address(team.qkv), 3 * sizes.D * 4, 3 * sizes.D * 4, K * 4
+    query = address(team.qkv), sizes.D * 4, sizes.D * 4, K * 4
     places = sizes.memory_text, sizes.memory_row, K * 4
     start, stop = thread.part * sizes.B * H // number, (thread.part + 1) * sizes.B * H // number
     few_forward(start, stop, query, (block[MEMORY_KEYS], *places), (block[MEMORY_VALUES], *places), team.y, task, team.logsumexp)
@@ -119,18 +126,18 @@ def _attend_source(thread, block, task):
 
 @jit
 def _choose(part, number, first, last, logits, best):
-    """This part's best of each target, best (parts, B): of columns [first, last) of logits (B, V)."""
+    """This part's best of each target, best[part, 0] (B,): of columns [first, last) of logits (B, V)."""
     for b in range(len(logits)):
-        best[part, b] = largest_of(logits[b], first, last)
+        best[part, 0, b] = largest_of(logits[b], first, last)
 
 
 @jit
-def _best_of_all(logits, best, ids):
+def _best_of_all(logits, number, best, ids):
     """The best of all parts, whose columns follow one another: ids (B,)."""
     for b in range(len(logits)):
         place = -1
-        for part in range(len(best)):
-            other = best[part, b]
+        for part in range(number):
+            other = best[part, 0, b]
             if other < 0 or (place >= 0 and logits[b, place] != logits[b, place]):
                 continue
             if place < 0 or not logits[b, other] <= logits[b, place]:
@@ -145,19 +152,19 @@ def _blocks(thread, table, to_target, to_source, turn):
     y = team.y.reshape(sizes.B, sizes.D)
     for layer in range(len(table)):
         block = table[layer]
-        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], team.qkv)
         wait(thread, turn + 1)
         attend(thread, block, to_target)
         wait(thread, turn + 2)
         leave(thread, y, block[C_PROJ:], base)
         wait(thread, turn + 3)
-        base = enter(thread, block[LN_CROSS:], block[QUERY:], NOTHING, team.qkv[:, : sizes.D])
+        base = enter(thread, block[LN_CROSS:], block[QUERY:], _query_of(team))
         wait(thread, turn + 4)
         _attend_source(thread, block, to_source)
         wait(thread, turn + 5)
         leave(thread, y, block[CROSS_PROJ:], base)
         wait(thread, turn + 6)
-        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden)
+        base = enter_activated(thread, block[LN_2:], block[MLP_C_FC:], team.hidden)
         wait(thread, turn + 7)
         leave(thread, team.hidden, block[MLP_C_PROJ:], base)
         wait(thread, turn + 8)
@@ -172,7 +179,7 @@ def thread_of(part, number, tag, reached, n, reals, shared, rooms):
         n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18]
     )  # fmt: skip
     team, own = team_of(reached, shared, sizes), own_of(rooms[part], sizes)
-    return Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
+    return Thread(part, number, tag, sizes, sizes.near, reals[0], sizes.post != 0, team, own)
 
 
 @jit(inline="always")
@@ -187,13 +194,15 @@ def read_token(thread, table, final, ids, place, token, reals, logits, turn):
     return first, last, turn
 
 
-@jit
+@jit(counted=False)
 def decoder_step(part, number, tag, reached, table, final, sizes, reals, shared, rooms, ids, places, best, written, logits):
     # ids (B,), places (n, D) -> logits (B, V) of the last token. Of several tokens, n of written (n, B) are chosen, or fewer
-    # where a target ends; best (number, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table of
-    # logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
+    # where a target ends; best (number, 2, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table
+    # of logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
     thread, turn = thread_of(part, number, tag, reached, sizes, reals, shared, rooms), 0
-    chosen = ids.copy()  # (B,) every thread's own
+    chosen = best[part, 1]  # (B,) every thread's own
+    for b in range(len(ids)):
+        chosen[b] = ids[b]
     for token in range(len(places)):
         first, last, turn = read_token(thread, table, final, chosen, places[token : token + 1], token, reals, logits, turn)
         if len(written) == 0:
@@ -201,8 +210,11 @@ def decoder_step(part, number, tag, reached, table, final, sizes, reals, shared,
         _choose(part, number, first, last, logits, best)
         wait(thread, turn + 1)
         turn += 1
-        _best_of_all(logits, best[:number], chosen)
-        if part == 0:
-            written[token] = chosen
-        if (chosen == thread.sizes.end).any():
+        _best_of_all(logits, number, best, chosen)
+        ended = False
+        for b in range(len(chosen)):
+            if part == 0:
+                written[token, b] = chosen[b]
+            ended |= chosen[b] == thread.sizes.end
+        if ended:
             return

@@ -5,12 +5,15 @@ which is copied to all W places; one instruction then multiplies 4 W pairs of by
 bits::
 
     AVX512-VNNI, AVX-VNNI    vpdpbusd                          unsigned by signed bytes, four products a sum
-    AVX-512BW, AVX2          two vpmaddwd of even and odd bytes, widened to 16 bits by a mask and a shift
+    AVX2                     vpmaddubsw, vpmaddwd by ones      unsigned by signed bytes, two products a sum of 16 bits, then both
+    AVX-512BW                two vpmaddwd of even and odd bytes, widened to 16 bits by a mask and a shift
     ARM with dotprod         sdot                              signed by signed bytes, four products a sum
     others                   four products of 32 bits
 
 vpdpbusd wants one side unsigned: weights are stored as q + 128, and each sum begins at -128 times the sum of the row's codes.
-sdot wants both signed: q + 128 with its first bit changed is q, and sums begin at 0. All give the same whole numbers.
+sdot wants both signed: q + 128 with its first bit changed is q, and sums begin at 0. vpmaddubsw cuts off sums beyond 16 bits,
+which two products of q + 128 can reach; of |q| and the code times q's sign (vpsignb) two are at most 2 * 128 * 127 = 32,512.
+All give the same whole numbers.
 
 For each group of numbers a tile has sums of 32 bits and totals in float32, so R rows by two registers take 4 R of the 32 that
 AVX-512 has, and 2 R sums have to hide the four cycles of a product. Measured on an AMD EPYC (Zen 5), one thread, 1,024 rows of
@@ -24,7 +27,8 @@ The peak is 576; each group's conversion to float32, with its two scales, costs 
 
 Of weights of 4 bits (int4) a byte holds two codes of one output: of the low halves of a register's bytes are the codes of four
 numbers k, of the high ones those of four that stand half a group further on. The rest is the same, but that codes are unsigned as
-they are, and each group has a least number beside its scale.
+they are, and each group has a least number beside its scale. A group has 16 pairs of products, of 2 * 15 * 127 at most, so each
+half of a sum holds its eight pairs in 16 bits, and AVX2 adds halves (vpmaddwd) once a group.
 """
 
 from __future__ import annotations
@@ -45,35 +49,53 @@ SCALES_AHEAD = 1024  # the same of scales, a stream of their own
 
 _INT, _INDEX = ir.IntType(32), ir.IntType(64)
 _SUMS, _REALS = ir.VectorType(_INT, W), ir.VectorType(ir.FloatType(), W)
+_HALVES, _BYTES = ir.VectorType(ir.IntType(16), 2 * W), ir.VectorType(ir.IntType(8), 4 * W)
 
 
 def instructions() -> str:
-    """Which of the ways this processor takes: ``"vnni"``, ``"madd"``, ``"sdot"`` or ``"plain"``."""
+    """Which of the ways this processor takes: ``"vnni"``, ``"maddubs"``, ``"madd"``, ``"sdot"`` or ``"plain"``."""
     return target.int8_instructions()
 
 
-SIGNED = ("sdot", "signed")  # ways that want weights with a sign; "signed" is sdot's in plain code, for tests
+SIGNED = ("maddubs", "sdot", "signed")  # ways that want weights with a sign; "signed" is sdot's in plain code, for tests
 
 
 def _constant(number):
     return ir.Constant(_SUMS, [number] * W)
 
 
+def _call(builder, name, result, *values):
+    """An intrinsic of LLVM."""
+    kind = ir.FunctionType(result, [value.type for value in values])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+
+
+def _emit_pairs(builder, weights, codes):
+    """Sums of 16 bits of two products each: unsigned weights by signed codes, of which no sum is beyond 16 bits."""
+    return _call(builder, "llvm.x86.avx2.pmadd.ub.sw", _HALVES, builder.bitcast(weights, _BYTES), builder.bitcast(codes, _BYTES))
+
+
+def _emit_whole(builder, pairs):
+    """The sums of 32 bits of two of 16 bits each."""
+    return _call(builder, "llvm.x86.avx2.pmadd.wd", _SUMS, pairs, ir.Constant(_HALVES, [1] * (2 * W)))
+
+
 def _emit_dot(builder, way, total, weights, codes):
     """total + the four products of each place; weights (W of four bytes, as `way` wants them), codes (W of four signed ones)."""
     if way == "vnni":
-        name = f"llvm.x86.avx512.vpdpbusd.{8 * VECTOR}"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_SUMS, [_SUMS] * 3), name)
-        return builder.call(function, [total, weights, codes])
+        return _call(builder, f"llvm.x86.avx512.vpdpbusd.{8 * VECTOR}", _SUMS, total, weights, codes)
+    if way == "maddubs":
+        weights, codes = builder.bitcast(weights, _BYTES), builder.bitcast(codes, _BYTES)
+        sizes = _call(builder, f"llvm.abs.v{VECTOR}i8", _BYTES, weights, ir.Constant(ir.IntType(1), 0))
+        signed = _call(builder, "llvm.x86.avx2.psign.b", _BYTES, codes, weights)
+        return builder.add(total, _emit_whole(builder, _emit_pairs(builder, sizes, signed)))
     if way == "madd":
-        halves = ir.VectorType(ir.IntType(16), 2 * W)
-        name = "llvm.x86.avx512.pmaddw.d.512" if VECTOR == 64 else "llvm.x86.avx2.pmadd.wd"
-        madd = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_SUMS, [halves] * 2), name)
-        eight = ir.Constant(halves, [8] * (2 * W))
-        weights, codes = builder.bitcast(weights, halves), builder.bitcast(codes, halves)
-        even = builder.and_(weights, ir.Constant(halves, [255] * (2 * W))), builder.ashr(builder.shl(codes, eight), eight)
+        eight = ir.Constant(_HALVES, [8] * (2 * W))
+        weights, codes = builder.bitcast(weights, _HALVES), builder.bitcast(codes, _HALVES)
+        even = builder.and_(weights, ir.Constant(_HALVES, [255] * (2 * W))), builder.ashr(builder.shl(codes, eight), eight)
         odd = builder.lshr(weights, eight), builder.ashr(codes, eight)
-        return builder.add(total, builder.add(builder.call(madd, even), builder.call(madd, odd)))
+        first, second = (_call(builder, "llvm.x86.avx512.pmaddw.d.512", _SUMS, *pair) for pair in (even, odd))
+        return builder.add(total, builder.add(first, second))
     if way == "sdot":
         count = total.type.count
         eights = ir.VectorType(ir.IntType(8), 4 * count)
@@ -106,6 +128,16 @@ class Bytes:
         return ir.Constant(_SUMS, [0] * W) if way in SIGNED else emit_copies(builder, total, _SUMS)
 
     @staticmethod
+    def dot(builder, way, total, weights, codes):
+        """total + the products of a part."""
+        return _emit_dot(builder, way, total, weights, codes)
+
+    @staticmethod
+    def whole(builder, way, sums):
+        """A group's sums, of what `dot` has gathered."""
+        return sums
+
+    @staticmethod
     def scaled(builder, sums, words, begin, factor, total):
         """total + the group's sums times both scales."""
         both = builder.fmul(builder.bitcast(words, _REALS), emit_copies(builder, factor, _REALS))
@@ -129,6 +161,18 @@ class Nibbles:
         return ir.Constant(_SUMS, [0] * W)
 
     @staticmethod
+    def dot(builder, way, total, weights, codes):
+        """total + the products of a part; of AVX2 in halves of 16 bits."""
+        if way != "maddubs":
+            return _emit_dot(builder, way, total, weights, codes)
+        return builder.bitcast(builder.add(builder.bitcast(total, _HALVES), _emit_pairs(builder, weights, codes)), _SUMS)
+
+    @staticmethod
+    def whole(builder, way, sums):
+        """A group's sums, of what `dot` has gathered."""
+        return _emit_whole(builder, builder.bitcast(sums, _HALVES)) if way == "maddubs" else sums
+
+    @staticmethod
     def scaled(builder, sums, words, begin, factor, total):
         """total + the group's sums times both scales, + the least number times the sum of the row's numbers.
 
@@ -144,10 +188,10 @@ class Nibbles:
 
 
 def _emit_half(builder, words):
-    """The float32 of the float16 in the upper half of each word: its bits moved by the difference of the exponents' biases."""
-    bits = builder.lshr(builder.and_(words, _constant(0x7FFF0000)), _constant(3))
-    number = builder.fmul(builder.bitcast(bits, _REALS), ir.Constant(_REALS, [2.0**112] * W))
-    return builder.bitcast(builder.or_(builder.bitcast(number, _SUMS), builder.and_(words, _constant(-(2**31)))), _REALS)
+    """The float32 of the float16 in the upper half of each word: sign and bits at their places there, times two to the power of
+    the difference of the exponents' biases."""
+    bits = builder.and_(builder.ashr(words, _constant(3)), _constant(-0x70002000))  # 0x8FFFE000
+    return builder.fmul(builder.bitcast(bits, _REALS), ir.Constant(_REALS, [2.0**112] * W))
 
 
 def _emit(
@@ -200,7 +244,7 @@ def _emit(
         for r in range(R):
             copies = emit_copies(builder, load(builder.add(of_codes[r], at), 0, _INT), _SUMS)
             for half in halves:
-                after[r][half] = _emit_dot(builder, way, after[r][half], weights[half][part], copies)
+                after[r][half] = form.dot(builder, way, after[r][half], weights[half][part], copies)
     following = builder.add(k, _INDEX(1))
     builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
     k.add_incoming(_INDEX(0), group)
@@ -217,7 +261,8 @@ def _emit(
         words = [load(outputs, half * VECTOR, _SUMS) for half in halves]
         for half in halves if R == 1 else ():
             emit_fetch(builder, builder.add(outputs, _INDEX(SCALES_AHEAD + half * VECTOR)))
-        larger.append([form.scaled(builder, after[r][half], words[half], begins[r], scale, totals[r][half]) for half in halves])
+        sums = [form.whole(builder, way, after[r][half]) for half in halves]
+        larger.append([form.scaled(builder, sums[half], words[half], begins[r], scale, totals[r][half]) for half in halves])
     further = builder.add(g, _INDEX(1))
     builder.cbranch(builder.icmp_signed("<", further, groups), group, done)
     g.add_incoming(_INDEX(0), before)

@@ -119,7 +119,7 @@ class DecoderCall:
         masked = 0 if state.mask is None else place(state.mask)[0]
         source, kind = (memory.shape[1], *memory.strides[:2], masked), (int(not config.norm_first), self._team.near)
         self._sizes = np.array(decoder_step.Sizes(*numbers, *source, *kind, -1), np.int64)
-        self._reals, self._best = _reals(model), np.empty((self._team.threads, B), np.int64)
+        self._reals, self._best = _reals(model), np.empty((self._team.threads, 2, B), np.int64)
         self._logits = B, V
         self._nothing = np.empty((0, B), np.int64)
 

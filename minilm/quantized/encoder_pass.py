@@ -35,15 +35,16 @@ from minilm.quantized.half_blocks import (
     LN_2,
     MLP_C_FC,
     MLP_C_PROJ,
-    NOTHING,
     Thread,
     enter,
+    enter_activated,
     leave,
     multiplied,
     normalised,
     wait,
 )
 from minilm.quantized.rooms import own_of, team_of
+from minilm.quantized.token_products import nothing_dropped
 
 COLUMNS = 16  # of the table of addresses, a row for each block: those of `half_blocks`
 TURNS = 5  # of a block: times that the threads wait for one another
@@ -70,10 +71,10 @@ def _attend(thread, rows, scale):
     """This part's heads, or blocks of queries of a head, attend to their source; rows (number, .): room for each part."""
     sizes, team = thread.sizes, thread.team
     sources, S, H, K = sizes.B // sizes.S, sizes.S, sizes.H, sizes.D // sizes.H
-    drop = np.zeros(5, np.uint32), np.uint32(0), np.float32(1)
-    task = Task(S, S, H, 1, K, K, (1 - FAR, FAR - 1), sizes.mask, np.float32(scale), np.float32(0), drop)
-    row = 3 * sizes.D * 4  # bytes from a position to the next
-    query, key, value = [(address(team.qkv) + part * sizes.D * 4, S * row, row, K * 4) for part in range(3)]
+    task = Task(S, S, H, 1, K, K, (1 - FAR, FAR - 1), sizes.mask, np.float32(scale), np.float32(0), nothing_dropped())
+    begin, row = address(team.qkv), 3 * sizes.D * 4  # bytes from a position to the next
+    steps = S * row, row, K * 4
+    query, key, value = (begin, *steps), (begin + sizes.D * 4, *steps), (begin + 2 * sizes.D * 4, *steps)
     y, logsumexp = team.y.reshape(sources, S, H, K), team.logsumexp.reshape(sources, H, S)
     units = sources * H * (1 if S <= FEW else -(-S // QUERIES))
     start, stop = thread.part * units // thread.number, (thread.part + 1) * units // thread.number
@@ -83,28 +84,28 @@ def _attend(thread, rows, scale):
         tiles._forward(start, stop, rows, query, key, value, y, task, logsumexp)
 
 
-@jit
+@jit(counted=False)
 def encoder_pass(part, number, tag, reached, table, final, memories, sizes_of_call, reals, shared, rooms, rows, ids, places, out):
     # ids (N,), places (S, D) -> out (2 L', N, D): keys and values of the source for each of L' blocks of the decoder; addresses
     # of the blocks: table (L, COLUMNS), of the last norm: final (2,), of the products of keys and values: memories (2 L', 3);
     # numbers in the order of Sizes, reals: eps, the scale of scores and √D; rows (number, .): room for attention; the rest as in
     # `token_step`
-    n, turn = sizes_of_call, 1
+    n, turn = sizes_of_call, np.int64(1)  # of a literal 1 Numba would compile `meet` apart
     sizes = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10])
     own, team = own_of(rooms[part], sizes), team_of(reached, shared, sizes)
-    thread = Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
+    thread = Thread(part, number, tag, sizes, sizes.near, reals[0], sizes.post != 0, team, own)
     y = team.y.reshape(sizes.B, sizes.D)
     embed(part, number, sizes.tokens, ids, places, np.float32(reals[2]), team.x)
     wait(thread, turn)
     for layer in range(len(table)):
         block = table[layer]
-        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], team.qkv)
         wait(thread, turn + 1)
         _attend(thread, rows, reals[1])
         wait(thread, turn + 2)
         leave(thread, y, block[C_PROJ:], base)
         wait(thread, turn + 3)
-        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden)
+        base = enter_activated(thread, block[LN_2:], block[MLP_C_FC:], team.hidden)
         wait(thread, turn + 4)
         leave(thread, team.hidden, block[MLP_C_PROJ:], base)
         wait(thread, turn + 5)

@@ -19,8 +19,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from minilm.compiled.jit import jit
 from minilm.compiled.waiting import arrive, meet
@@ -28,12 +26,10 @@ from minilm.compiled.waiting import wait as wait_for
 from minilm.ops.activations.cpu import gelu_erf, gelu_tanh, relu
 from minilm.ops.layer_norm.cpu import normalise_rows
 from minilm.ops.memory import numbers
-from minilm.ops.row import CACHE, LANES32, multiply_transposed
-from minilm.ops.tile import WIDTH32
 from minilm.quantized.rooms import Own, Team
-from minilm.quantized.token_products import BIAS, _share, fetch_share, head_product, product
+from minilm.quantized.token_products import BIAS, fetch_share, head_product, product
 
-NOTHING, GELU_TANH, GELU_ERF, RELU = range(-1, 3)  # what follows a product
+GELU_TANH, GELU_ERF, RELU = range(3)  # what follows a product
 FOLLOWS = {"gelu_tanh": GELU_TANH, "gelu_erf": GELU_ERF, "relu": RELU}
 # columns of the table of addresses, a row for each block: of a normalisation gamma and beta, of a product weights, scales (0
 # without) and bias
@@ -48,6 +44,7 @@ class Thread(NamedTuple):
     number: int
     tag: np.generic  # of the weights' form, see `minilm.quantized.token_products`
     sizes: NamedTuple  # the kernel's
+    near: int | None  # whether weights lie in a cache, see `minilm.quantized.token_products`
     eps: float
     post: bool  # post-norm
     team: Team
@@ -70,25 +67,27 @@ def wait_fetching(thread, turn, weights, O, K):
 
 
 @jit(inline="always")
-def _normalised(x, weights, eps, own):
+def _normalise(x, weights, eps, own):
     (B, D), moments = x.shape, own.moments
     gamma, beta = numbers(weights[0], D, _REAL), numbers(weights[1], D, _REAL)
     normalise_rows(0, B, x, gamma, beta, eps, moments[0], moments[1], own.u)
-    return own.u
 
 
 @jit
-def _copied(x, own):
-    own.u[:] = x
-    return own.u
+def _copy(x, y):
+    for n in range(x.shape[0]):
+        for d in range(x.shape[1]):
+            y[n, d] = x[n, d]
 
 
 @jit(inline="always")
 def normalised(thread, norm):
     """norm(x) (N, D), or x where the norm's address is 0."""
     if norm[0] == 0:
-        return _copied(thread.team.x, thread.own)
-    return _normalised(thread.team.x, norm, thread.eps, thread.own)
+        _copy(thread.team.x, thread.own.u)
+    else:
+        _normalise(thread.team.x, norm, thread.eps, thread.own)
+    return thread.own.u
 
 
 @jit(inline="always")
@@ -104,35 +103,43 @@ def _raw(thread, u, weights, out):
     """u Wᵀ in an array like out (N, O), of which this part's columns [first, last) are there."""
     N, O = out.shape
     raw = thread.team.raw[: N * O].reshape(N, O)
-    first, last = _product(thread.tag, thread, u, weights, O, raw)
+    first, last = product(thread.tag, thread.part, thread.number, u, weights, O, thread.sizes.group, thread.near, thread.own, raw)
     return raw, first, last
 
 
 @jit(inline="always")
 def logits_of(thread, u, weights, out):
     """The same by the table of logits (V, D), whose bias there may not be."""
-    first, last = _head_product(thread.tag, thread, u, weights, out.shape[1], out)
+    first, last = head_product(
+        thread.tag, thread.part, thread.number, u, weights, out.shape[1], thread.sizes.group, thread.near, thread.own, out
+    )
     if weights[BIAS] != 0:
         _shifted(out, first, last, weights[BIAS], out)
     return first, last
 
 
 @jit(inline="always")
-def enter(thread, norm, weights, follows, out):
-    """This part's columns of out (N, O) = f(norm(x) Wᵀ + b); returns what the half's result is added to, (N, D)."""
+def enter(thread, norm, weights, out):
+    """This part's columns of out (N, O) = norm(x) Wᵀ + b; returns what the half's result is added to, (N, D)."""
+    u = normalised(thread, norm)
+    multiplied(thread, u, weights, out)
+    return u if thread.post else thread.team.x
+
+
+@jit(inline="always")
+def enter_activated(thread, norm, weights, out):
+    """The same of out (N, F) = f(norm(x) Wᵀ + b), f being the activation that the kernel's sizes name."""
     u = normalised(thread, norm)
     raw, first, last = _raw(thread, u, weights, out)
-    _activated(raw, first, last, weights[BIAS], follows, out)
+    _activated(raw, first, last, weights[BIAS], thread.sizes.activation, out)
     return u if thread.post else thread.team.x
 
 
 @jit(inline="always")
 def leave(thread, y, weights, base):
     """This part's columns of x = base + y Wᵀ + b."""
-    x = thread.team.x
-    raw = thread.team.raw[: x.size].reshape(x.shape)
-    first, last = _product(thread.tag, thread, y, weights, x.shape[1], raw)
-    _added_to(base, raw, first, last, weights[BIAS], x)
+    raw, first, last = _raw(thread, y, weights, thread.team.x)
+    _added_to(base, raw, first, last, weights[BIAS], thread.team.x)
 
 
 @jit
@@ -156,10 +163,8 @@ def _activated(raw, first, last, bias, activation, out):
             gelu_tanh(0, len(x), x, y)
         elif activation == GELU_ERF:
             gelu_erf(0, len(x), x, y)
-        elif activation == RELU:
-            relu(0, len(x), x, y)
         else:
-            y[:] = x
+            relu(0, len(x), x, y)
 
 
 @jit
@@ -169,60 +174,3 @@ def _added_to(base, raw, first, last, bias, out):
     for n in range(len(out)):
         for o in range(first, last):
             out[n, o] = base[n, o] + (raw[n, o] + shift[o])
-
-
-# --- products -------------------------------------------------------------------------------------------------------------
-
-
-def _product(tag, thread, a, weights, O, out):
-    """This part's columns [first, last) of out (N, O) = a (N, K) Wᵀ; returns the two. `tag` is the thread's."""
-    raise NotImplementedError("for kernels only")
-
-
-def _head_product(tag, thread, a, weights, O, out):
-    """The same by the table of logits."""
-    raise NotImplementedError("for kernels only")
-
-
-@overload(_product)
-def _product_by(tag, thread, a, weights, O, out):
-    return _near_or(product, tag, thread)
-
-
-@overload(_head_product)
-def _head_product_by(tag, thread, a, weights, O, out):
-    return _near_or(head_product, tag, thread)
-
-
-def _near_or(far, tag, thread):
-    """The product by weights that lie in memory, `far`; in kernels whose sizes say `near`, also that by weights in a cache."""
-
-    def way(tag, thread, a, weights, O, out):
-        return far(tag, thread.part, thread.number, a, weights, O, thread.sizes.group, thread.own, out)
-
-    def near_or_far(tag, thread, a, weights, O, out):
-        if len(a) > 1 or thread.sizes.near == 0:
-            return far(tag, thread.part, thread.number, a, weights, O, thread.sizes.group, thread.own, out)
-        start, stop = _share(thread.part, thread.number, O)
-        first, last = start * WIDTH32, min(O, stop * WIDTH32)
-        _near(first, last, a[0], weights[0], out[0])
-        return first, last
-
-    sizes = thread.types[thread.fields.index("sizes")]
-    return near_or_far if tag == types.float32 and "near" in sizes.fields else way
-
-
-@jit
-def _near(first, last, a, W, out):
-    """Numbers [first, last) of out = a (K,) Wᵀ, W (., K) of float32 by its address, which lies in a cache that all cores share.
-
-    Pieces of W that are no larger than the second cache are multiplied two strips at a time, and nothing is fetched: one thread
-    read (8000, 256) so at 82 GB/s, and at 60 as from the memory.
-    """
-    K = len(a)
-    rows = max(1, CACHE // (K * 4) // (2 * LANES32)) * 2 * LANES32
-    for n in range(first, last, rows):
-        count = min(rows, last - n)
-        multiply_transposed(
-            0, -(-count // LANES32), a, numbers(W + n * K * 4, count * K, _REAL).reshape(count, K), out[n : n + count]
-        )

@@ -29,7 +29,7 @@ from minilm.ops.memory import address, numbers
 from minilm.ops.rms_norm.cpu import normalise
 from minilm.ops.rotary.cpu import turn_head
 from minilm.quantized.llama_rooms import Sizes, own_of, team_of
-from minilm.quantized.token_products import BIAS, fetch_cached, fetch_share, head_product, multiply, prepare
+from minilm.quantized.token_products import BIAS, fetch_cached, fetch_share, head_product, multiply, nothing_dropped, prepare
 
 SILU, GELU_TANH = range(2)  # of the gate
 GATES = {"silu": SILU, "gelu_tanh": GELU_TANH}
@@ -43,12 +43,11 @@ _REAL, _ONE = np.float32(0), np.float32(1)
 def _task(s, window, scale):
     """Causal attention of one new token of each text, to the last `window` positions; 0 for all."""
     end, reach = s.Tk - 1, window if window > 0 else FAR
-    drop = np.zeros(5, np.uint32), np.uint32(0), _ONE
     see = end - reach + 1, end
-    return Task(1, s.Tk, s.H, s.H // s.G, s.K, s.K, see, s.mask, np.float32(scale), _REAL, drop)
+    return Task(1, s.Tk, s.H, s.H // s.G, s.K, s.K, see, s.mask, np.float32(scale), _REAL, nothing_dropped())
 
 
-@jit
+@jit(counted=False)
 def _normalised(x, weight, offset, eps, own, y):
     # y (N, D) of x (N, D), by the address of a normalisation's weight
     D = x.shape[1]
@@ -59,11 +58,11 @@ def _normalised(x, weight, offset, eps, own, y):
         normalise(x[n], gamma, eps, y[n])
 
 
-@jit
+@jit(counted=False)
 def _multiplied(part, number, tag, a, weights, s, own, out):
     """out (B, O) = a Wᵀ + b, of which this part computes the columns [first, last) that it returns; a was prepared."""
     O = out.shape[1]
-    first, last = multiply(tag, part, number, a, weights, O, s.group, own, out)
+    first, last = multiply(tag, part, number, a, weights, O, s.group, None, own, out)
     if weights[BIAS] != 0:
         bias = numbers(weights[BIAS], O, _REAL)
         for n in range(len(out)):
@@ -72,7 +71,7 @@ def _multiplied(part, number, tag, a, weights, s, own, out):
     return first, last
 
 
-@jit
+@jit(counted=False)
 def _add_product(part, number, tag, a, weights, s, own, team):
     # this part's columns of x += a Wᵀ + b
     prepare(tag, a, s.group, own)
@@ -82,7 +81,7 @@ def _add_product(part, number, tag, a, weights, s, own, team):
             team.x[n, o] += team.raw[n, o]
 
 
-@jit
+@jit(counted=False)
 def _head(x, norm, c, s, sizes, eps, own, y):
     # y (K,) = a head x (1, K), normalised where it is, and rotated
     row = x
@@ -92,7 +91,7 @@ def _head(x, norm, c, s, sizes, eps, own, y):
     turn_head(row[0], c, s, False, _ONE, y)
 
 
-@jit
+@jit(counted=False)
 def _rotate(part, number, block, cos, sin, positions, s, eps, own, team):
     """Rotate this part's heads of queries and of keys, and put those keys and their values into the cache."""
     H, K, each = s.H, s.K, s.H + s.G
@@ -111,7 +110,7 @@ def _rotate(part, number, block, cos, sin, positions, s, eps, own, team):
             value[k] = v[k]
 
 
-@jit
+@jit(counted=False)
 def _attend(part, number, block, s, scale, team):
     """What this part's heads of queries see."""
     task, row = _task(s, block[WINDOW], scale), s.K * 4
@@ -120,7 +119,7 @@ def _attend(part, number, block, s, scale, team):
     few_forward(start, stop, query, (block[KEYS], *cached), (block[VALUES], *cached), team.y, task, team.logsumexp)
 
 
-@jit
+@jit(counted=False)
 def _gated(part, number, tag, u, block, s, own, team):
     """This part's columns of hidden (B, F) = f(u W_gateᵀ) * (u W_upᵀ)."""
     prepare(tag, u, s.group, own)
@@ -134,7 +133,7 @@ def _gated(part, number, tag, u, block, s, own, team):
             _geglu(0, len(gate), gate, up, hidden)
 
 
-@jit
+@jit(counted=False)
 def _embed(part, number, ids, s, factor, x):
     """This part's columns of x (B, D): each text's new token."""
     first, last = part * s.D // number, (part + 1) * s.D // number
@@ -144,12 +143,12 @@ def _embed(part, number, ids, s, factor, x):
             x[b, d] = token[d] * np.float32(factor)
 
 
-@jit
+@jit(counted=False)
 def llama_step(part, number, tag, reached, table, final, sizes, reals, shared, rooms, ids, positions, cos, sin, logits):
     # ids, positions (B,), cos, sin (P, K/2) -> logits (B, V); addresses of the blocks: table (L, 28), of norm and lm_head:
     # final (4,); numbers in the order of Sizes, reals: eps, the scale of scores, what embeddings are multiplied by;
     # shared (shared_size,), rooms (number, own_size) float32; tag: a number of the dtype in which weights are stored
-    n, turn = sizes, 1
+    n, turn = sizes, np.int64(1)  # of a literal 1 Numba would compile `meet` apart
     s = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14])
     eps, scale, own, team = reals[0], reals[1], own_of(rooms[part], s), team_of(shared, s)
     u, x, y = own.u, team.x, team.y.reshape(s.B, s.H * s.K)
@@ -189,4 +188,4 @@ def llama_step(part, number, tag, reached, table, final, sizes, reals, shared, r
         wait(reached, number, turn + 6)
         turn += 6
     _normalised(x, final[0], s.offset, eps, own, u)
-    head_product(tag, part, number, u, final[1:], s.V, s.group, own, logits)
+    head_product(tag, part, number, u, final[1:], s.V, s.group, None, own, logits)

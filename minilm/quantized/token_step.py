@@ -36,9 +36,9 @@ from minilm.quantized.half_blocks import (
     LN_2,
     MLP_C_FC,
     MLP_C_PROJ,
-    NOTHING,
     Thread,
     enter,
+    enter_activated,
     leave,
     logits_of,
     normalised,
@@ -46,7 +46,7 @@ from minilm.quantized.half_blocks import (
     wait_fetching,
 )
 from minilm.quantized.rooms import own_of, team_of
-from minilm.quantized.token_products import fetch_cached
+from minilm.quantized.token_products import fetch_cached, nothing_dropped
 
 KEYS, VALUES = 16, 17  # of the cache: columns of the table of addresses behind those of `half_blocks`
 COLUMNS = 18
@@ -75,9 +75,8 @@ class Sizes(NamedTuple):
 def _task(sizes, scale):
     """Causal attention of one new token of each text."""
     K, end = sizes.D // sizes.H, sizes.Tk - 1
-    drop = np.zeros(5, np.uint32), np.uint32(0), np.float32(1)
-    real = np.float32(scale)
-    return Task(1, sizes.Tk, sizes.H, 1, K, K, (end - FAR + 1, end), sizes.mask, real, np.float32(0), drop)
+    see, real = (end - FAR + 1, end), np.float32(scale)
+    return Task(1, sizes.Tk, sizes.H, 1, K, K, see, sizes.mask, real, np.float32(0), nothing_dropped())
 
 
 @jit(inline="always")
@@ -119,27 +118,27 @@ def _wait_for_keys(thread, turn, block, task):
     wait_for(thread.team.reached, number, turn)
 
 
-@jit
+@jit(counted=False)
 def token_step(part, number, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, positions, logits):
     # ids, positions (B,) -> logits (B, V); addresses of the blocks: table (L, COLUMNS), of ln_f and lm_head: final (5,);
     # numbers in the order of Sizes, reals: eps and the scale of scores; shared (shared_size,), rooms (number, own_size) float32;
     # tag: a number of the dtype in which weights are stored, for which alone the kernel is compiled
-    n, turn = sizes_of_call, 1
+    n, turn = sizes_of_call, np.int64(1)  # of a literal 1 Numba would compile `meet` apart
     sizes = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12])
     task, own, team = _task(sizes, reals[1]), own_of(rooms[part], sizes), team_of(reached, shared, sizes)
-    thread = Thread(part, number, tag, sizes, reals[0], False, team, own)
+    thread = Thread(part, number, tag, sizes, None, reals[0], False, team, own)
     D, F, y = sizes.D, sizes.F, team.y.reshape(sizes.B, sizes.D)
     _embed(part, number, ids, positions, sizes, team.x)
     wait(thread, turn)
     for layer in range(len(table)):
         block, further = table[layer], table[min(layer + 1, len(table) - 1)]
-        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], team.qkv)
         _wait_for_keys(thread, turn + 1, block, task)
         attend(thread, block, task)
         wait_fetching(thread, turn + 2, block[C_PROJ:], D, D)
         leave(thread, y, block[C_PROJ:], base)
         wait_fetching(thread, turn + 3, block[MLP_C_FC:], F, D)
-        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden)
+        base = enter_activated(thread, block[LN_2:], block[MLP_C_FC:], team.hidden)
         wait_fetching(thread, turn + 4, block[MLP_C_PROJ:], D, F)
         leave(thread, team.hidden, block[MLP_C_PROJ:], base)
         wait_fetching(thread, turn + 5, further[C_ATTN:], 3 * D, D)

@@ -1,7 +1,8 @@
 """Activations by Keras's names: pairs of forward and backward.
 
-Those that the literature of language models has are ops; the others are computed in NumPy, with the derivative written by what
-the function gave, and serve recurrent layers too (`minilm.sequential.stepwise`).
+Those of language models are ops (`PAIRS`). The others are computed here in NumPy, or CuPy, each with its derivative as a function
+of its own output y, so that backward needs y alone (`FUNCTIONS`). A recurrent layer that runs step by step takes both of its
+activations from `FUNCTIONS`: see `minilm.sequential.stepwise`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _selu(x):
     return x.dtype.type(SELU_SCALE) * np.where(x > 0, x, x.dtype.type(SELU_ALPHA) * np.expm1(np.minimum(x, 0)))
 
 
-FUNCTIONS = {  # name -> (function, its derivative by what it gave)
+FUNCTIONS = {  # name -> (y = f(x), f'(x) in terms of y)
     "tanh": (np.tanh, lambda y: 1 - y * y),
     "sigmoid": (_sigmoid, lambda y: y * (1 - y)),
     "relu": (lambda x: np.maximum(x, 0), lambda y: (y > 0).astype(y.dtype)),
@@ -65,17 +66,30 @@ PAIRS = {
 
 
 def activation_name(activation: str | None) -> str:
-    """The checked name; None is ``linear``."""
+    """The name itself, or ``"linear"`` for None; ValueError for a name that no activation has."""
     if activation is None:
         return "linear"
-    if activation not in PAIRS and activation not in FUNCTIONS:
+    if not isinstance(activation, str) or (activation not in PAIRS and activation not in FUNCTIONS):
         known = [*PAIRS, *(name for name in FUNCTIONS if name not in PAIRS)]
         raise ValueError(f"activation must be an activation's name, got {activation!r}; {did_you_mean(activation, known)}")
     return activation
 
 
 def forward(name: str, x: Array) -> tuple[Array, Any]:
-    """Returns (y, saved), both of x's shape or None."""
+    """y = f(x), element by element; of a softmax over the last axis.
+
+    Parameters
+    ----------
+    name : str
+        As `activation_name` returns it.
+    x : ndarray, shape (..., D), float32 or float64
+
+    Returns
+    -------
+    y : ndarray, shape (..., D)
+    saved
+        What `backward` needs.
+    """
     if name not in PAIRS:
         y = FUNCTIONS[name][0](x)
         return y, y
@@ -83,7 +97,7 @@ def forward(name: str, x: Array) -> tuple[Array, Any]:
 
 
 def backward(name: str, dy: Array, saved: Any) -> Array:
-    """Returns dx, of dy's shape."""
+    """dx (..., D), from dy (..., D) and what `forward` of the same name saved."""
     if name not in PAIRS:
         return dy * FUNCTIONS[name][1](saved)
     return dy if PAIRS[name] is None else PAIRS[name].backward(dy, saved)

@@ -1,4 +1,4 @@
-"""What fit, evaluate and predict show while they run."""
+"""What fit, evaluate and predict show while they run: a bar, a line for each epoch, and when kernels are compiled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from minilm import bars
 
 __all__ = ["Bar", "announced", "text_of"]
 
-SHOW_SECONDS = 0.2  # between two changes of the bar's numbers, where it takes waiting to know them
+SHOW_SECONDS = 0.2  # between two changes of the bar's numbers: to read them from a GPU costs a wait
 
 
 def text_of(logs: Mapping[str, float]) -> str:
-    """``"loss: 0.6931 - accuracy: 0.5000"``."""
+    """Numbers by name as text: ``"loss: 0.6931 - accuracy: 0.5000"``."""
     return " - ".join(f"{name}: {value:{'.4g' if name == 'learning_rate' else '.4f'}}" for name, value in logs.items())
 
 
@@ -25,10 +25,11 @@ class Bar:
     Parameters
     ----------
     verbose : {"auto", 0, 1, 2}
+        As of `Sequential.fit`.
     steps : int, optional
-        How many there will be, where that is known.
+        How many batches there will be, where that is known.
     text : str
-        ``"Epoch 1/10"``.
+        What stands before the bar and in the line: ``"Epoch 1/10"``.
 
     Attributes
     ----------
@@ -44,11 +45,11 @@ class Bar:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to show numbers."""
+        """Whether it is time to show new numbers."""
         return self._bar is not None and time.perf_counter() - self._shown > SHOW_SECONDS
 
     def update(self, logs: Mapping[str, float]) -> None:
-        """One batch more; with numbers, if there are any."""
+        """Count one more batch, and show the numbers, if there are any."""
         self.done += 1
         if self._bar is not None:
             self._bar.update()
@@ -57,12 +58,12 @@ class Bar:
                 self._bar.set_postfix_str(text_of(logs), refresh=False)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
     def line(self, logs: Mapping[str, float]) -> None:
-        """What the epoch gave."""
+        """Print the line of the epoch: its time, and its numbers."""
         if self._verbose:
             seconds = time.perf_counter() - self._began
             pace = f"{1e3 * seconds / max(1, self.done):.0f}ms/step"
@@ -71,7 +72,7 @@ class Bar:
 
 @contextlib.contextmanager
 def announced(verbose: int | str) -> list:
-    """Inside, a line on stderr says once that kernels are being compiled, where that happens and `verbose` is not 0."""
+    """While it is entered, the first kernel that is compiled prints a line on stderr, unless `verbose` is 0."""
     if not verbose:
         yield
         return

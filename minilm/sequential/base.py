@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from minilm.layers.base import Layer, generator_of
 from minilm.ops import checks
+from minilm.random import Key
 from minilm.sequential.initializers import Constant, Initializer
 from minilm.typing import Array, DType, Seed
 
@@ -25,13 +26,13 @@ NO_BATCH = "input_shape must be a tuple of whole numbers or None without the bat
 
 
 def snake_case(name: str) -> str:
-    """Keras's name of a layer of a class: ``GlobalAveragePooling1D`` gives ``global_average_pooling1d``."""
+    """The name that Keras gives a layer of this class: ``GlobalAveragePooling1D`` becomes ``global_average_pooling1d``."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def units(name: str, value: int) -> int:
-    """A width: a whole number of at least 1."""
+    """A width, as int; ValueError or TypeError, with the argument's `name`, unless it is a whole number of at least 1."""
     return checks.whole(name, value, 1, 2**31)
 
 
@@ -64,27 +65,43 @@ class _Configured(Layer):
 
 
 class SequentialLayer(_Configured):
-    """What all layers of `Sequential` have.
+    """Base of the layers of `Sequential`.
 
-    A layer is made without knowing what it reads; `build` gives it its weights. Then it keeps the contract of all layers, with
-    the mask of its input as one more argument::
+    A layer is made before the shape of its input is known; `build` gives it its weights. From then on it keeps the contract of
+    all layers, with the mask of its input as one more argument::
 
         y, saved = layer.forward(x, mask, key=key)
         dx       = layer.backward(dy, saved)
-        mask     = layer.compute_mask(x, mask)                   what the next layer gets
+        mask     = layer.compute_mask(x, mask)                   for the next layer
 
-    A mask is an array of bool, shape (B, T): True for the steps that count; or None, where all of them do.
+    A mask is an array of bool, shape (B, T): True for the steps that count. None means that all of them do.
 
     Parameters
     ----------
     name : str, optional
-        The class's name in snake case without it, with a number where there are several.
+        Without it the class's name in snake case, with a number from the second one in a model on.
     trainable : bool
-        False keeps the weights as they are.
-    input_shape, batch_input_shape : tuple, optional
-        On the first layer of a model: the shape of its input without the batch, or with it.
-    input_length, input_dim : int, optional
-        On the first layer: older spellings of parts of that shape.
+        False keeps the weights as they are during training.
+    input_shape, batch_shape : tuple of int or None, optional
+        On the first layer of a model: the shape of its input without the batch, or with it; None for an axis of any length.
+    batch_input_shape, input_dim
+        Older spellings of ``batch_shape`` and of ``input_shape=(input_dim,)``.
+    dtype : {float32, float64}, optional
+        Accepted as Keras accepts it; the weights have the model's dtype.
+
+    Attributes
+    ----------
+    built : bool
+        Whether the layer has its weights.
+    input_shape, output_shape : tuple of int or None
+        The batch (None) included; None until the layer is built.
+
+    Raises
+    ------
+    ValueError
+        If the name is empty or has "/" in it, or a size in a shape is neither None nor a whole number of at least 1.
+    TypeError
+        If a shape is no tuple, or the dtype is another one.
     """
 
     accepts: tuple[int, ...] = ()  # how many axes the input may have, the batch included; () means any
@@ -124,7 +141,27 @@ class SequentialLayer(_Configured):
     # --- building ----------------------------------------------------------------------------------------------------
 
     def build(self, shape: tuple, generator: Seed = None, dtype: DType = np.float32) -> tuple:
-        """Make the weights for inputs of `shape`, the batch (None) included; returns the shape of the outputs."""
+        """Make the weights. The model calls it as soon as it knows the shape of its input.
+
+        Parameters
+        ----------
+        shape : tuple of int or None
+            Of the inputs, the batch (None) included.
+        generator : int, Generator or None
+            Where the first values come from; None takes fresh entropy.
+        dtype : {float32, float64}
+            Of the weights.
+
+        Returns
+        -------
+        tuple of int or None
+            The shape of the outputs, the batch included.
+
+        Raises
+        ------
+        ValueError
+            If the layer is built already, or cannot read inputs of this shape.
+        """
         if self.built:
             raise ValueError(f"layer {self.label()} is built already; a layer stands in one place of one model")
         self.check_rank(shape)
@@ -134,15 +171,15 @@ class SequentialLayer(_Configured):
         return self.output_shape
 
     def make(self, shape: tuple) -> None:
-        """Declare the parameters."""
+        """Declare the parameters for inputs of `shape`, the batch (None) included: a layer that has some overrides it."""
 
     def check_rank(self, shape: tuple) -> None:
-        """ValueError unless an input of this shape can be read."""
+        """ValueError unless the layer can read inputs of this shape, the batch included."""
         if self.accepts and len(shape) not in self.accepts:
             raise ValueError(f"layer {self.label()} wants inputs of shape {self.letters}, got {shape}")
 
     def check_width(self, shape: tuple) -> None:
-        """ValueError unless the weights, once made, fit inputs of this shape: their last axis must be as wide as before."""
+        """ValueError unless the weights of a built layer fit inputs of this shape: the last axis must have kept its width."""
         if self.weight_shapes() and self.input_shape[-1] != shape[-1] and self.reads_width:
             raise ValueError(f"layer {self.label()} was built for inputs {self.input_shape[-1]} wide, got {shape}")
 
@@ -151,25 +188,63 @@ class SequentialLayer(_Configured):
         return tuple(shape)
 
     def compute_mask(self, x: Array, mask: Array | None = None) -> Array | None:
-        """The mask of the outputs."""
+        """The mask of the outputs (B, T) for inputs x (B, T, ...) with `mask` (B, T); None where all steps count."""
         return mask if self.passes_mask else None
+
+    # --- what a layer computes ---------------------------------------------------------------------------------------
+
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
+        """The outputs, and what `backward` needs.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, ...)
+        mask : ndarray of bool, shape (B, T), optional
+            True for the steps that count.
+        key : Key, optional
+            What dropout draws from; without it nothing is dropped.
+
+        Returns
+        -------
+        y : ndarray, shape (B, ...)
+        saved
+            For `backward`.
+        """
+        return super().forward(x, mask, key=key)
+
+    def backward(self, dy: Array, saved: Any) -> Array | None:
+        """dx, of x's shape, from dy, of y's; None where x holds ids. Adds the weights' gradients to their buffer."""
+        return super().backward(dy, saved)
 
     # --- weights, in Keras's order and shapes ------------------------------------------------------------------------
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Keras's names of the weights, and their shapes in Keras's orientation."""
+        """Keras's name of each weight, and its shape in Keras's orientation; empty until the layer is built."""
         return {}
 
     def get_weights(self) -> list[np.ndarray]:
-        """Copies of the weights, in Keras's order and orientation."""
+        """Copies of the weights on the host, in Keras's order and orientation; an empty list until the layer is built."""
         return []
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Copy weights in, in Keras's order and orientation; ValueError where their number or a shape differs."""
+        """Copy weights in.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            In the order and with the shapes of `weight_shapes`.
+
+        Raises
+        ------
+        ValueError
+            If the layer is not built yet, or if their number or a shape differs.
+        TypeError
+            If one does not hold numbers.
+        """
         self.assign([np.asarray(weight) for weight in self.check_weights(weights)])
 
     def check_weights(self, weights: Sequence[ArrayLike]) -> list:
-        """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
+        """The weights as arrays, if `set_weights` can take them; else what that raises."""
         shapes = self.weight_shapes()
         weights = [weight if hasattr(weight, "dtype") else np.asarray(weight) for weight in weights]
         if not self.built:
@@ -185,21 +260,27 @@ class SequentialLayer(_Configured):
         return weights
 
     def assign(self, weights: list[np.ndarray]) -> None:
-        """Copy in weights that have been checked."""
+        """Copy in weights that `check_weights` has let pass."""
 
     def count_params(self) -> int:
-        """How many numbers the weights hold."""
+        """How many numbers all weights hold together."""
         return self.parameters.count
 
     # --- configuration -----------------------------------------------------------------------------------------------
 
     def label(self) -> str:
-        """``'lstm' (LSTM)``, for messages."""
+        """The layer in messages: ``'lstm' (LSTM)``, its name and its class."""
         kind = type(self).__name__
         return f"{self.name!r} ({kind})" if self.name else kind
 
     def get_config(self) -> dict:
-        """The constructor's arguments that were given, as JSON can hold them, and the name."""
+        """The arguments that the constructor got, as JSON can hold them, and the name.
+
+        Raises
+        ------
+        ValueError
+            For an argument that JSON cannot hold, such as a function as initializer.
+        """
         config = {key: value for key, value in self._config.items() if key != "weights" and not _is_table(value)}
         as_json = {key: encoded(key, value, self) for key, value in config.items()}
         return {**as_json, "name": self.name}
@@ -210,7 +291,7 @@ class SequentialLayer(_Configured):
 
 
 def shape_of(shape) -> tuple:
-    """A shape that a user gave, as a tuple of int and None."""
+    """A shape without the batch, or one size alone, as a tuple of int and None; ValueError or TypeError if it is none."""
     parts = (shape,) if isinstance(shape, (int, np.integer)) else shape
     if not isinstance(parts, (tuple, list)):
         raise TypeError(f"{NO_BATCH}; got {shape!r}")
@@ -221,12 +302,12 @@ def shape_of(shape) -> tuple:
 
 
 def _is_table(value) -> bool:
-    """Whether an argument is a table that a weight starts from: the weight is saved, and need not be twice."""
+    """Whether an argument is a table that a weight starts from: the weight itself is saved, so the table need not be."""
     return isinstance(value, Constant) and isinstance(value.value, np.ndarray)
 
 
 def encoded(key: str, value, layer):
-    """An argument as JSON can hold it."""
+    """Argument `key` of `layer` as JSON can hold it; ValueError where it cannot."""
     if isinstance(value, type) and issubclass(value, Initializer):
         value = value()
     if isinstance(value, (SequentialLayer, Initializer)):

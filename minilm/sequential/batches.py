@@ -2,12 +2,11 @@
 
 ::
 
-    Rows      arrays x, y and weights: cut into batches, in a new order for each pass
-    Stream    a generator, which gives its batches once; or an iterable, or a sequence of batches with ``len`` and ``[i]``
-              (Keras's PyDataset, a DataLoader), which gives them anew for each pass
+    Rows      arrays x, y and weights: cut into batches, in a new order in each pass
+    Stream    a generator, which has one pass; or an iterable, or a sequence of batches with ``len`` and ``[i]`` (Keras's
+              PyDataset, a DataLoader), which can be passed through again
 
-Both give the batches of one epoch after the other: an epoch is one pass, or `steps` batches of one, of which the next epoch takes
-those that follow.
+An epoch is one pass; or, where `steps` is set, that many batches, and the next epoch goes on with the batch after them.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ BATCH = 32
 
 
 def gives_batches(x: Any) -> bool:
-    """Whether x is no array, nor what an array can be made of, but gives batches one after the other."""
+    """Whether x is a generator, an iterable or a sequence of batches: neither an array nor a list that becomes one."""
     if isinstance(x, (list, tuple, range, dict, str, bytes)) or hasattr(x, "__array__") or hasattr(x, "dtype"):
         return False
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or _indexed(x)
@@ -41,29 +40,29 @@ def _indexed(x) -> bool:
 
 
 def size_of(batch_size: int | None) -> int:
-    """Rows of a batch: 32 without `batch_size`."""
+    """Rows of a batch: `batch_size`, checked; 32 for None."""
     return BATCH if batch_size is None else checks.whole("batch_size", batch_size, 1, 2**31)
 
 
 def steps_of(name: str, value: Any) -> int | None:
-    """A number of batches, or None."""
+    """A number of batches, checked; None stays None. `name` is the argument's, for messages."""
     return None if value is None else checks.whole(name, value, 1, 2**31)
 
 
 class _Epochs:
-    """What both kinds share: epochs cut out of passes."""
+    """What `Rows` and `Stream` share: epochs cut out of passes."""
 
-    steps: int | None  # of an epoch
-    in_a_pass: int | None  # batches, where that is known
-    once = False  # whether there is one pass alone
-    _going: Iterator[Data] | None = None  # the pass that the last epoch did not end
+    steps: int | None  # batches of an epoch; None for a whole pass
+    in_a_pass: int | None  # batches of a pass, where that is known
+    once = False  # whether there is only one pass
+    _going: Iterator[Data] | None = None  # the pass in whose middle the last epoch ended
 
     def passed(self, rng: np.random.Generator | None) -> Iterator[Data]:
         """The batches of one pass, in an order drawn from `rng`, or as they come."""
         raise NotImplementedError
 
     def epoch(self, rng: np.random.Generator | None) -> Iterator[Data]:
-        """The batches of one epoch; fewer where the pass has no more: then the next epoch begins another one."""
+        """The batches of one epoch; fewer where the pass ends before `steps` of them: then the next epoch begins a new pass."""
         if self.steps is None:
             yield from self.passed(rng)
             return
@@ -104,7 +103,7 @@ class Rows(_Epochs):
 
 
 class PyDataset:
-    """Base of a sequence of batches of one's own, as Keras has it: define ``__len__`` and ``__getitem__``.
+    """Base for a sequence of batches of your own, as in Keras: define ``__len__`` and ``__getitem__``.
 
     Parameters
     ----------
@@ -116,30 +115,35 @@ class PyDataset:
         pass
 
     def __len__(self) -> int:
-        """Batches of a pass."""
+        """The number of batches in a pass."""
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
 
     def __getitem__(self, index: int) -> tuple:
-        """Batch (x, y) or (x, y, sample_weight) number `index`."""
+        """Batch number `index`, which counts from 0: a tuple (x, y) or (x, y, sample_weight)."""
         raise NotImplementedError(f"{type(self).__name__} has no __getitem__")
 
     def on_epoch_end(self) -> None:
-        """Called after each pass."""
+        """Called after each pass, such as to draw the next order."""
 
 
 class Stream(_Epochs):
-    """Batches (x, y) or (x, y, sample_weight) as a generator, an iterable or a sequence of them gives them.
+    """Batches (x, y) or (x, y, sample_weight) from a generator, an iterable or a sequence of them.
 
     Parameters
     ----------
     model : Sequential
-        Built for the first batch where it is not built yet.
+        Built for the first batch, unless it is built already.
     name : str
-        What `given` is called in messages.
-    given : generator, iterable, or sequence of batches
+        What messages call `source`.
+    source : generator, iterable, or sequence of batches
     steps : int, optional
-        Batches of an epoch.
-    class_weight : dict, optional
+        Batches of an epoch; without it an epoch is a pass.
+    class_weight : dict of int to float, optional
+
+    Raises
+    ------
+    ValueError
+        If the source has no batches, or its first batch does not fit the model.
     """
 
     def __init__(self, model: Sequential, name: str, source: Any, steps: int | None = None, class_weight: dict | None = None):
@@ -153,7 +157,7 @@ class Stream(_Epochs):
         self._prepared(self._ahead)  # which builds the model
 
     def _fresh(self, rng) -> Iterator:
-        """The batches as they are given: anew, but for a generator, which goes on."""
+        """The source's batches from the first one on; of a generator those that are left."""
         source = self._source
         if _indexed(source):
             order = range(len(source)) if rng is None else rng.permutation(len(source))
@@ -179,20 +183,32 @@ class Stream(_Epochs):
 def stream_of(
     model: Sequential, name: str, source: Any, steps: int | None, class_weight: dict | None = None, **beside: Any
 ) -> Stream:
-    """The stream of what gives batches, beside which no other argument may say what it gives itself."""
+    """The `Stream` of a source; ValueError where an argument `beside` it is set that is for arrays alone."""
     refuse_beside(name, **beside)
     return Stream(model, name, source, steps, class_weight)
 
 
 def refuse_beside(name: str, **beside: Any) -> None:
-    """ValueError for an argument that belongs to arrays, beside one that gives batches."""
+    """ValueError if one of the arguments `beside`, which are for arrays, is set although argument `name` gives batches."""
     for argument, value in beside.items():
         if value is not None:
             raise ValueError(f"{name} gives whole batches (x, y) or (x, y, sample_weight): {argument} is for arrays")
 
 
 def inputs_of(name: str, source: Any, size: int, steps: int | None) -> Iterator[np.ndarray]:
-    """The inputs alone, for predict: batches of an array's rows, or x of the batches x, (x,), (x, y) ... that something gives."""
+    """Batches of inputs without targets, for predict.
+
+    Parameters
+    ----------
+    name : str
+        What messages call `source`.
+    source : array_like, or generator, iterable or sequence of batches
+        Of a batch that is a tuple, (x,) or (x, y) or longer, the first part is taken.
+    size : int
+        Rows of a batch, where the source is an array.
+    steps : int or None
+        At most that many batches; None for all.
+    """
     if not gives_batches(source):
         x = as_inputs(name, source)
         batches = (x[start : start + size] for start in range(0, len(x), size))

@@ -21,25 +21,37 @@ MERGES = ("concat", "sum", "ave", "mul")
 
 
 def _twin(layer: Recurrent, go_backwards: bool) -> Recurrent:
-    """A layer of the same configuration, in one direction."""
+    """A new layer with the same arguments, which runs in the direction that `go_backwards` says."""
     config = {key: value for key, value in layer._config.items() if key not in ("name", "weights", "input_shape")}
     config["go_backwards"] = go_backwards
     twin = type(layer)(**config)
-    # As in Keras: where outputs of all steps are wanted, those at masked steps are zeros, and the two halves line up.
+    # As in Keras: with outputs of all steps, those at masked steps are zeros, so that both halves have theirs at the same steps.
     twin.zero_output_for_mask = twin.return_sequences
     return twin
 
 
 class Bidirectional(SequentialLayer):
-    """Two copies of a recurrent layer, one forward and one backward in time.
+    """A recurrent layer in both directions of time: (B, T, D) to (B, T, 2H) or (B, 2H).
+
+    The first shape is that of a layer with ``return_sequences=True``. H is the layer's ``units``.
 
     Parameters
     ----------
     layer : LSTM, GRU or SimpleRNN
+        Copied twice, once for each direction.
     merge_mode : {"concat", "sum", "ave", "mul"}
-        How the two outputs become one.
+        What becomes of the two outputs: they stand side by side, which makes 2H; or their sum, mean or product is taken, which
+        leaves H.
     backward_layer : LSTM, GRU or SimpleRNN, optional
-        With ``go_backwards=True``; a copy of `layer` without it.
+        For the second direction, with ``go_backwards=True``; without it `layer` turned round.
+
+    Raises
+    ------
+    TypeError
+        If a layer is not a recurrent one.
+    ValueError
+        If `backward_layer` differs in ``return_sequences``, runs in the same direction, or has other ``units`` where the outputs
+        do not stand side by side.
 
     Notes
     -----
@@ -56,7 +68,7 @@ class Bidirectional(SequentialLayer):
         backward_layer: SequentialLayer | None = None,
         **options: Unpack[LayerOptions],
     ):
-        if getattr(layer, "wanted_shape", None) is not None and options.get("input_shape") is None:
+        if getattr(layer, "declared_shape", None) is not None and options.get("input_shape") is None:
             options["input_shape"] = layer.declared_shape[1:]
         super().__init__(**options)
         for argument, value in (("layer", layer), ("backward_layer", backward_layer)):
@@ -92,7 +104,7 @@ class Bidirectional(SequentialLayer):
         return y[:, ::-1] if self.return_sequences else y
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Both outputs as one: (B, T, 2H) or (B, 2H) where they stand side by side, else (B, T, H) or (B, H)."""
+        """y, as the class says, and what `backward` needs, for x (B, T, D) and `mask` (B, T)."""
         y1, saved1 = self.forward_layer.forward(x, mask, key=at(key, "forward_layer"))
         y2, saved2 = self.backward_layer.forward(x, mask, key=at(key, "backward_layer"))
         y2 = self._flipped(y2)
@@ -107,7 +119,7 @@ class Bidirectional(SequentialLayer):
         return y, (saved1, saved2, (y1, y2) if self.merge_mode == "mul" else None)
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        """Returns dx (B, T, D)."""
+        """dx (B, T, D), from dy of y's shape."""
         saved1, saved2, factors = saved
         if self.merge_mode == "concat":
             H = self.forward_layer.units

@@ -2,12 +2,12 @@
 
 ::
 
-    x, mask        = layers[0](x), layers[0].compute_mask(x)         and so on through all layers
-    values         = loss(y, outputs)                                (B,), or (B, T) where outputs are (B, T, C)
-    loss           = Σ w values / N                                  N values; w is 1, the weights given, or, under a mask,
-                                                                     N / (number of steps that count) there and 0 elsewhere
+    x, mask   = layers[0](x), layers[0].compute_mask(x)        and so on through all layers
+    values    = loss(y, outputs)                               (B,), or (B, T) where outputs are (B, T, C)
+    loss      = Σ counts s values / Σ counts                   counts: 1, or 0 where the mask or `ignore_class` leaves a value out
+                                                               s: sample weights and class weights, 1 without them
 
-so that under a mask the loss is the mean over the steps that count.
+So the loss is the mean over the values that count. As in Keras, the weights s are in the sum alone, not in what divides it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Saved(NamedTuple):
 
 
 class CompileOptions(TypedDict, total=False):
-    """What `compile` accepts as Keras accepts it; it changes nothing here."""
+    """Arguments that `compile` accepts because Keras does; they change nothing here."""
 
     run_eagerly: bool
     jit_compile: bool | str
@@ -57,7 +57,7 @@ class CompileOptions(TypedDict, total=False):
 
 
 class Compiled(Stack):
-    """What `Sequential` is apart from its loops. Parameters are those of `Stack`."""
+    """`Sequential` without its loops: what one step computes. Parameters are those of `Stack`."""
 
     def __init__(self, name: str, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(name, dtype=dtype, seed=seed)
@@ -67,7 +67,7 @@ class Compiled(Stack):
         self._owner = object()  # by which an optimizer knows whose parameters it has
 
     def _changed(self) -> None:
-        """The parameters have changed: the optimizer's state is made anew."""
+        """There are other parameters now: the optimizer forgets its state, and gets a new one at the next step."""
         if self.optimizer is not None:
             self.optimizer.release(self._owner)
 
@@ -96,10 +96,17 @@ class Compiled(Stack):
         loss : str or Loss
             sparse_categorical_crossentropy, categorical_crossentropy, binary_crossentropy, mse, mae, or one of
             `minilm.sequential.losses`.
-        metrics : list of str or functions, optional
-            accuracy, a loss's name, or ``function(y_true, y_pred)`` that gives a number for every row.
+        metrics : list of str, Metric or functions, or one of these, optional
+            accuracy, a loss's name, or ``function(y_true, y_pred)`` that returns a number for every row.
         run_eagerly, jit_compile, steps_per_execution, auto_scale_loss
             Accepted as Keras accepts them; they change nothing here.
+
+        Raises
+        ------
+        ValueError
+            If there is no loss, or a name is not known.
+        TypeError
+            For any other argument.
         """
         for name in others:
             if name not in CompileOptions.__annotations__:
@@ -122,11 +129,11 @@ class Compiled(Stack):
 
     @property
     def metrics_names(self) -> list[str]:
-        """What `evaluate` returns, in its order."""
+        """The names of what `evaluate` returns, in its order: "loss", then the metrics."""
         return ["loss", *(metric.name for metric in self.metric_objects())]
 
     def metric_objects(self) -> list[Metric]:
-        """New metrics, which have counted nothing, of what `compile` was given."""
+        """The metrics that `compile` was given, as new objects that have counted nothing yet."""
         return [metric_of(each, self.loss, self.output_shape[-1] if self.built else 2) for each in self._metrics_argument]
 
     def _must_be_compiled(self, what: str) -> None:
@@ -134,13 +141,22 @@ class Compiled(Stack):
             raise ValueError(f"{what} needs a loss and an optimizer: call compile(loss=..., optimizer=...) first")
 
     def run(self, x: Array, *, key: Key | None = None, logits: bool = False) -> tuple[Array, Array | None, list]:
-        """Through all layers.
+        """Take inputs through all layers.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, ...)
+            On the model's device.
+        key : Key, optional
+            For dropout; without it there is none.
+        logits : bool
+            Leave out the last layer's activation.
 
         Returns
         -------
-        outputs : ndarray, (B, ...)
-            Before the last layer's activation where `logits` is true.
-        mask : ndarray of bool, or None
+        outputs : ndarray, shape (B, ...)
+        mask : ndarray of bool, shape (B, T), or None
+            Of the outputs.
         parts : list
             What each layer saved.
         """
@@ -157,7 +173,7 @@ class Compiled(Stack):
         return x, mask, parts
 
     def _takes_logits(self) -> bool:
-        """Whether the loss is computed from what the last activation is applied to."""
+        """Whether the loss can be computed from the last activation's argument, and so more exactly: of a softmax, say."""
         return not self.loss.from_logits and getattr(self.layers[-1], "activation", None) == self.loss.follows != ""
 
     def forward(self, x: Array, y: Array, sample_weight: Array | None = None, *, key: Key | None = None) -> tuple[Scalar, Saved]:
@@ -165,17 +181,23 @@ class Compiled(Stack):
 
         Parameters
         ----------
-        x : ndarray, (B, ...)
+        x : ndarray, shape (B, ...)
         y : ndarray
-            Targets in the form that the loss takes.
-        sample_weight : ndarray, (B,) or (B, T), optional
+            Targets in the form that the loss takes: class numbers (B,) or (B, T), or numbers of the outputs' shape.
+        sample_weight : ndarray, shape (B,) or (B, T), optional
         key : Key, optional
             For dropout; without it there is none.
 
         Returns
         -------
-        loss : scalar
+        loss : scalar of the model's dtype
         saved : Saved
+            For `backward`.
+
+        Raises
+        ------
+        ValueError
+            If `compile` was not called, or y does not fit the outputs.
 
         Notes
         -----
@@ -198,7 +220,13 @@ class Compiled(Stack):
         return loss, Saved(parts, saved, weights, outputs, mask, logits)
 
     def backward(self, saved: Saved) -> None:
-        """Add the gradients of the loss by all parameters to their buffer."""
+        """Add the gradients of the loss by all parameters to their buffer, from what `forward` saved.
+
+        Raises
+        ------
+        ValueError
+            If a layer stands before one that takes ids, through which no gradient passes.
+        """
         dy = self.loss.backward(saved.dvalues, saved.loss)
         for layer, part in zip(reversed(self.layers), reversed(saved.parts), strict=True):
             if dy is None:
@@ -206,13 +234,19 @@ class Compiled(Stack):
             dy = layer.backward(dy, part)
 
     def probabilities(self, saved: Saved) -> np.ndarray:
-        """The outputs after the last activation."""
+        """The outputs (B, ..., C) after the last activation, from what `forward` saved."""
         if not saved.logits:
             return saved.outputs
         return activations.forward(self.layers[-1].activation, saved.outputs)[0]
 
     def ready_optimizer(self) -> None:
-        """Give the optimizer the parameters, with a state of zeros, unless it has them; ValueError for another model's."""
+        """Give the optimizer this model's parameters, with a state of zeros, unless it has them already.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer has another model's parameters.
+        """
         optimizer = self.optimizer
         if optimizer.belongs_to(self._owner):
             if optimizer.frozen != self._frozen():
@@ -230,7 +264,7 @@ class Compiled(Stack):
         return tuple(f"layers.{i}." for i, layer in enumerate(self.layers) if not layer.trainable)
 
     def _bind_optimizer(self, state: dict | None = None) -> None:
-        """Bind it, with a state of zeros or one that it had; frozen layers have no weight decay, and no momentum from before."""
+        """Give it the parameters, with `state` or a state of zeros; frozen layers get no weight decay and lose their momentum."""
         frozen = self._frozen()
         self.optimizer.bind(self.parameters, frozen, self._owner)
         for name, array in (state or {}).items():
@@ -240,7 +274,13 @@ class Compiled(Stack):
             self.optimizer.load_state_dict(state)
 
     def update(self) -> float | None:
-        """One step of the optimizer on the gradients, frozen layers left out; their norm, where it is clipped globally."""
+        """One step of the optimizer on the gradients, without the frozen layers'.
+
+        Returns
+        -------
+        float or None
+            The norm of all gradients before clipping, where the optimizer has a `global_clipnorm`.
+        """
         self.ready_optimizer()
         for layer in self.layers:
             if not layer.trainable:

@@ -28,8 +28,19 @@ class Input:
 
     Parameters
     ----------
-    shape : tuple
+    shape : tuple of int or None
         Without the batch; None for an axis of any length.
+    batch_shape : tuple of int or None
+        The same with the batch, in its place.
+    batch_size, dtype, name
+        Accepted as Keras accepts them; they change nothing here.
+
+    Raises
+    ------
+    ValueError
+        If both shapes are given, or none, or a size is neither None nor a whole number of at least 1.
+    TypeError
+        If the shape is no tuple.
     """
 
     def __init__(
@@ -47,7 +58,7 @@ class Input:
 
 
 class Embedding(SequentialLayer):
-    """y = E[ids], a vector for each id.
+    """y = E[ids], a vector for each id: (B, T) of integers to (B, T, output_dim).
 
     Parameters
     ----------
@@ -56,13 +67,21 @@ class Embedding(SequentialLayer):
     output_dim : int
         Width of a vector.
     embeddings_initializer : str or callable
+        What the table E starts from: see `minilm.sequential.initializers`.
     mask_zero : bool
-        Whether id 0 is padding: the layers behind skip those steps, and the loss leaves them out.
+        Whether id 0 is padding: the layers after this one skip those steps, and the loss leaves them out.
     input_length : int, optional
         Length T of the sequences, as older versions of Keras took it: a hint, by which layers that need to know it, such as a
         Dense over a Flatten, are made before any data is seen. Other layers take sequences of any length.
     weights : list of one ndarray, optional
         What the table (input_dim, output_dim) starts from.
+
+    Raises
+    ------
+    ValueError
+        If a width is less than 1; from `forward`, if an id is not in [0, input_dim), with its position.
+    TypeError
+        If a width is no whole number; from `forward`, if the inputs are not numbers.
 
     Notes
     -----
@@ -106,18 +125,18 @@ class Embedding(SequentialLayer):
         return x != 0 if self.mask_zero else None
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Vectors of the ids x (B, T) as (B, T, output_dim), in time order in memory, which is what a recurrent layer reads."""
+        """The vectors of ids x (B, T), as (B, T, output_dim): in time order in memory, since a recurrent layer reads them so."""
         ids = self.checked(x)
         y, saved = embedding.forward(ids.T if ids.ndim == 2 else ids, self.embeddings.value)
         return y.transpose(1, 0, 2) if ids.ndim == 2 else y, saved
 
     def backward(self, dy: Array, saved: Any) -> None:
-        """Returns nothing: ids have no gradient."""
+        """Adds the table's gradient, from dy (B, T, output_dim); returns None, since ids have no gradient."""
         dy = dy.transpose(1, 0, 2) if dy.ndim == 3 else dy
         accumulate(self.embeddings, checks.kernel_ready(dy), saved)
 
     def checked(self, x: Array) -> Ids:
-        """x as ids; ValueError names the first that is none, and where it stands."""
+        """x as integers; ValueError names the first that is no id, with its position, and TypeError what is no number."""
         if devices.on_gpu(x):
             if not checks.trusted(x):
                 self.checked(x.get())
@@ -146,7 +165,7 @@ class Embedding(SequentialLayer):
 
 
 class Dense(SequentialLayer):
-    """y = activation(x K + b) over the last axis.
+    """y = activation(x K + b) over the last axis: (..., D) to (..., units).
 
     Parameters
     ----------
@@ -154,13 +173,20 @@ class Dense(SequentialLayer):
         Width of the output.
     activation : str, optional
         One of linear, relu, sigmoid, tanh, gelu, silu (swish), softmax, elu, selu, softplus, softsign, exponential, hard_sigmoid,
-        leaky_relu.
+        leaky_relu. None is linear.
     use_bias : bool
+        Whether there is a b.
     kernel_initializer, bias_initializer : str or callable
+        What K and b start from: see `minilm.sequential.initializers`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or a name is not known; when the layer is built, if the width D is not known.
 
     Notes
     -----
-    Weights: ``kernel`` (inputs, units), ``bias`` (units,). The kernel lies in memory as its transpose, as in all of minilm.
+    Weights: ``kernel`` K (D, units), ``bias`` b (units,). The kernel lies in memory as its transpose, as in all of minilm.
     """
 
     def __init__(
@@ -194,13 +220,13 @@ class Dense(SequentialLayer):
         return (*shape[:-1], self.units)
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None, logits: bool = False) -> tuple[Array, Any]:
-        """Returns y (..., units), or with `logits` what the activation would be applied to, and what `backward` needs."""
+        """y (..., units), or with `logits` x K + b alone, and what `backward` needs, for x (..., D)."""
         z, mapped = linear.forward(x, self.weight.value, self.bias.value if self.use_bias else None)
         y, activated = (z, None) if logits else activations.forward(self.activation, z)
         return y, (mapped, activated, logits)
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        """Returns dx (..., inputs)."""
+        """dx (..., D), from dy (..., units)."""
         mapped, activated, logits = saved
         dz = dy if logits else activations.backward(self.activation, dy, activated)  # (..., units)
         dx, dW, db = linear.backward(dz, mapped)
@@ -227,14 +253,25 @@ class Dense(SequentialLayer):
 
 
 class Activation(SequentialLayer):
-    """y = activation(x)."""
+    """y = activation(x), of x's shape.
+
+    Parameters
+    ----------
+    activation : str or None
+        As of `Dense`.
+
+    Raises
+    ------
+    ValueError
+        If no activation has that name.
+    """
 
     def __init__(self, activation: str | None, **options: Unpack[LayerOptions]):
         super().__init__(**options)
         self.activation = activations.activation_name(activation)
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None, logits: bool = False) -> tuple[Array, Any]:
-        """Returns y of x's shape, or with `logits` x itself, and what `backward` needs."""
+        """y (..., D), or with `logits` x itself, and what `backward` needs, for x (..., D)."""
         y, activated = (x, None) if logits else activations.forward(self.activation, x)
         return y, (activated, logits)
 
@@ -244,13 +281,13 @@ class Activation(SequentialLayer):
 
 
 class Dropout(SequentialLayer):
-    """Zeros with probability `rate` during training, the others divided by 1 - rate.
+    """During training each number is set to 0 with probability `rate`, and else divided by 1 - rate.
 
     Parameters
     ----------
     rate : float
-        In [0, 1).
-    seed : optional
+        In [0, 1); ValueError outside of it.
+    seed : int, optional
         Accepted as Keras accepts it; the random numbers follow the model's seed.
     """
 
@@ -261,7 +298,7 @@ class Dropout(SequentialLayer):
         self.rate = checks.number("rate", rate, 0, 1, high_open=True)
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Returns y of x's shape (x itself without a key), and what `backward` needs."""
+        """y of x's shape, x itself without a key, and what `backward` needs."""
         if key is None or self.rate == 0:
             return x, None
         # x of a recurrent layer lies in time order in memory: the mask is drawn for that order, without a copy
@@ -280,7 +317,7 @@ class Dropout(SequentialLayer):
 
 
 class SpatialDropout1D(Dropout):
-    """Dropout of whole features: the same ones at all time steps of a row."""
+    """`Dropout` of whole features, for x (B, T, D): in a row each of the D is dropped at all time steps, or at none."""
 
     accepts, letters = (3,), "(batch, time, features)"
     shared_axis = 1

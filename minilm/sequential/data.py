@@ -1,4 +1,4 @@
-"""Inputs and targets as a model can read them, and what to say where they do not fit it."""
+"""Inputs and targets as a model can read them, and the messages where they do not fit it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,20 @@ class Data(NamedTuple):
     weight: np.ndarray | None  # (N,) or (N, T)
 
     def rows(self, where: Any) -> Data:
-        """Some of the rows."""
+        """The rows of an index: a slice, or an array of row numbers."""
         return Data(self.x[where], self.y[where], None if self.weight is None else self.weight[where])
 
 
 def as_inputs(name: str, values: Any) -> np.ndarray:
-    """Numbers of any kind as an array with at least one axis."""
+    """`values`, of a kind that NumPy can read, as an array of numbers with at least one axis; `name` is for messages.
+
+    Raises
+    ------
+    TypeError
+        For a generator or the like, and for what holds no numbers.
+    ValueError
+        For rows of unequal length, and for one number alone.
+    """
     if hasattr(values, "__next__") or (hasattr(values, "__iter__") and not hasattr(values, "__len__")):
         raise TypeError(f"{name} must be an array, got {type(values).__name__}")
     try:
@@ -46,7 +54,20 @@ def as_inputs(name: str, values: Any) -> np.ndarray:
 
 
 def prepared(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> Data:
-    """x, y and weights checked against each other and against the model, which is built for x where it is not yet."""
+    """Examples for a model, which is built for x if it is not built yet.
+
+    Parameters
+    ----------
+    model : Sequential
+    x : array_like, shape (N, ...)
+    y : array_like, shape (N, ...)
+    sample_weight : array_like, shape (N,) or (N, T), optional
+
+    Raises
+    ------
+    ValueError, TypeError
+        If one of them is no array of numbers, or does not fit the others or the model.
+    """
     if y is None:
         raise ValueError("y is missing: fit and evaluate want inputs x and targets y")
     x, y = as_inputs("x", x), as_inputs("y", y)
@@ -65,7 +86,20 @@ def prepared(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> Da
 
 
 def weighted(model: Sequential, data: Data, class_weight: dict | None) -> Data:
-    """The examples with the weights of their classes: for training, not for what is measured."""
+    """The examples, each weighted by its class: for training, not for what is measured.
+
+    Parameters
+    ----------
+    model : Sequential
+    data : Data
+    class_weight : dict of int to float, or None
+        A weight for each class; 1 for a class that is not in it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `class_weight` is no dict, or a weight no number.
+    """
     if class_weight is None:
         return data
     if not isinstance(class_weight, dict):
@@ -81,7 +115,7 @@ def weighted(model: Sequential, data: Data, class_weight: dict | None) -> Data:
 
 
 def _classes(model, y) -> np.ndarray:
-    """The class of every target: of a probability the nearer one, of a distribution the likeliest."""
+    """The class of every target: a class number itself, a probability rounded to 0 or 1, the likeliest of a distribution."""
     if model.loss.sparse:
         return y
     return np.round(y[..., 0]) if y.shape[-1] == 1 else y.argmax(axis=-1)
@@ -126,7 +160,7 @@ def _class_numbers(model, y, C: int) -> np.ndarray:
 
 
 def _refuse(model, y, output, expected) -> None:
-    """Say why targets do not fit, in terms of the layers."""
+    """Raise the ValueError that says why targets do not fit, and which layer or loss to change."""
     last = model.layers[-1]
     shown = (None, *output[1:])
     message = f"{model.loss.name} wants targets of shape {expected}, got y of shape {y.shape}: layer {last.label()} gives {shown}"
@@ -157,12 +191,31 @@ def _refuse(model, y, output, expected) -> None:
 
 
 def to_categorical(y: ArrayLike, num_classes: int | None = None) -> np.ndarray:
-    """Class numbers (...) as one-hot rows (..., num_classes) of float32."""
+    """Class numbers as one-hot rows: zeros, and a 1 at the class.
+
+    Parameters
+    ----------
+    y : array_like of whole numbers, shape (...) or (..., 1)
+    num_classes : int, optional
+        Without it one more than the largest class number.
+
+    Returns
+    -------
+    ndarray of float32, shape (..., num_classes)
+
+    Raises
+    ------
+    ValueError
+        If a number is not in [0, num_classes); the first is named, with its position.
+    TypeError
+        If y holds other things than whole numbers.
+    """
     y = np.asarray(y)
     if y.dtype.kind == "f" and (y == np.floor(y)).all():
         y = y.astype(np.int64)
     if y.ndim > 1 and y.shape[-1] == 1:
         y = y[..., 0]
+    y = checks.integers("y", y)
     if num_classes is None:
         num_classes = int(y.max()) + 1 if y.size else 0
     y = checks.ids("y", y, checks.whole("num_classes", num_classes, 0, 2**31))

@@ -1,6 +1,6 @@
-"""The loop of fit: that of `minilm.training.loop`, epoch after epoch.
+"""What `Sequential.fit` does: the loop of `minilm.training.loop`, over the batches of one epoch after the other.
 
-It takes arrays of the host, or what gives such batches (`minilm.sequential.batches`); for a model on a GPU see
+Arrays are the host's (`minilm.sequential.batches`); how they reach a model on a GPU, and when its losses are read, stands in
 `minilm.sequential.measuring`.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "train_batch"]
 
-CALLER = 6  # who called Sequential.fit, seen from `_ran_out` and `_validated`, for warnings
+CALLER = 6  # stack frames from `_ran_out` and `_validated` up to the caller of Sequential.fit, whose line a warning names
 
 
 def fit(
@@ -53,44 +53,7 @@ def fit(
     validation_batch_size: int | None = None,
     validation_freq: int = 1,
 ) -> History:
-    """Train a model.
-
-    Parameters
-    ----------
-    x : array of N rows, or what gives batches
-        A generator of batches (x, y) or (x, y, sample_weight); an iterable of such; or a sequence of them, with ``len`` and
-        ``[i]``, as Keras's PyDataset is one.
-    y : array of N targets
-        Where x is an array.
-    batch_size : int
-        Rows a step; 32 without it.
-    epochs : int
-        Up to which epoch; one is a pass over all rows, or `steps_per_epoch` batches.
-    verbose : {"auto", 0, 1, 2}
-        0: nothing; 1 and auto: a bar and a line for each epoch; 2: a line.
-    callbacks : Callback or list of them, optional
-        Of `minilm.sequential`, as Keras has them; or of `minilm.training`, which hear of steps.
-    validation_split : float
-        In [0, 1): this part of the rows, the last ones, is not trained on but measured after each epoch.
-    validation_data : tuple (x, y) or (x, y, sample_weight), or what gives batches, optional
-        What to measure after each epoch.
-    shuffle : bool
-        Take the rows, or the batches of a sequence, in another order in each epoch.
-    class_weight : dict of int to float, optional
-        A weight for every row by its class, in training alone.
-    sample_weight : array (N,), or (N, T) for targets at every step, optional
-    initial_epoch : int
-        The epoch to begin with, for a run that goes on.
-    steps_per_epoch, validation_steps : int, optional
-        Batches of an epoch, and of a measurement after it. The next epoch takes those that follow.
-    validation_batch_size, validation_freq : int
-        Measure after every so many epochs.
-
-    Returns
-    -------
-    History
-        ``history.history["loss"]`` has a number for each epoch; with validation also ``"val_loss"``; likewise the metrics.
-    """
+    """Train a compiled model. The other arguments, what is returned and what is raised are those of `Sequential.fit`."""
     epochs = checks.whole("epochs", epochs, 0, 2**31)
     initial_epoch = checks.whole("initial_epoch", initial_epoch, 0, 2**31)
     validation_freq = checks.whole("validation_freq", validation_freq, 1, 2**31)
@@ -122,7 +85,7 @@ def fit(
 
 
 class FitLoop(training.Loop):
-    """The loop of fit: its batches are those of one epoch after the other.
+    """A training loop whose batches are those of one epoch after the other.
 
     Parameters
     ----------
@@ -130,23 +93,24 @@ class FitLoop(training.Loop):
     source : Rows or Stream
         The batches to train on.
     watching : list of minilm.sequential.Callback
-        They hear of epochs here, of steps through `KerasCallbacks`.
+        This loop calls their methods for epochs, `KerasCallbacks` those for batches.
     callbacks : iterable of minilm.training.Callback
     epochs : range
     verbose, shuffle
+        As of `Sequential.fit`.
     held : Rows or Stream, optional
-        The batches to measure on, after every `validation_freq` epochs.
+        The batches to validate on, after every `validation_freq` epochs.
 
     Attributes
     ----------
     batch : int
         The number of the batch, which counts from 0 in every epoch.
     course : Course
-        Of the epoch.
+        The loss and the metrics of this epoch.
     bar : Bar
-        Of the epoch.
-    logs : dict
-        Of the last epoch.
+        The bar of this epoch.
+    logs : dict of str to float
+        What the last epoch gave.
     """
 
     def __init__(self, model, source, watching, callbacks, epochs: range, verbose, shuffle: bool, held, validation_freq: int):
@@ -160,7 +124,7 @@ class FitLoop(training.Loop):
         for epoch in self._epochs:
             notify(watching, "on_epoch_begin", epoch)
             self.course = Course(model)
-            # another order in each epoch, in each call, and in a run that goes on the one it would have had
+            # another order in each epoch and each call; a run that was saved and goes on has the order it would have had
             rng = np.random.default_rng([model.seed, epoch, model.optimizer.iterations]) if self._shuffle else None
             with contextlib.closing(Bar(self._verbose, source.length, f"Epoch {epoch + 1}/{self._epochs.stop}")) as self.bar:
                 for self.batch, batch in enumerate(source.epoch(rng)):
@@ -196,7 +160,7 @@ class FitLoop(training.Loop):
 
 
 class KerasCallbacks(training.Callback):
-    """Tells callbacks of `minilm.sequential` of the events of the loop, and shows the epoch's bar."""
+    """Calls the callbacks of `minilm.sequential` at the events of the loop, and shows the epoch's bar."""
 
     def __init__(self, watching):
         self._watching = watching
@@ -218,7 +182,7 @@ class KerasCallbacks(training.Callback):
 
 
 def _ran_out(model, source, done: int, epoch: int) -> None:
-    """Warn of an epoch that got fewer batches than were wanted; where none will follow, training ends."""
+    """Warn of an epoch that got fewer batches than it should have; where no more will come, training ends."""
     model.stop_training = source.once or not done
     then = ": training ends" if model.stop_training else ""
     message = f"x gave {done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
@@ -226,7 +190,7 @@ def _ran_out(model, source, done: int, epoch: int) -> None:
 
 
 def _validated(model, held, watching, epoch: int) -> dict[str, float]:
-    """What is measured after an epoch, by the names that History has for it; nothing, with a warning, of no batches."""
+    """The validation's loss and metrics as ``val_loss`` and so on; where there are no batches an empty dict, and a warning."""
     values = measured(model, held, watching)
     if values is None:
         warnings.warn(f"validation_data gives no more batches after epoch {epoch + 1}", stacklevel=CALLER)
@@ -234,7 +198,7 @@ def _validated(model, held, watching, epoch: int) -> dict[str, float]:
 
 
 def _split(data: Data, share: float) -> tuple[Data, Data | None]:
-    """The rows to train on, and the last ones, a share of all, to measure on."""
+    """The rows to train on, and the rows to validate on: the last ones, `share` of all."""
     if not share:
         return data, None
     count = int(len(data.x) * (1 - share))
@@ -244,7 +208,7 @@ def _split(data: Data, share: float) -> tuple[Data, Data | None]:
 
 
 def _held(model, validation, size: int, batch_size: int | None, steps: int | None):
-    """The batches to measure on: of arrays that are prepared or are to be, or of what gives batches."""
+    """The batches to validate on, of `Data`, a tuple of arrays, or what gives batches."""
     if gives_batches(validation):
         return stream_of(model, "validation_data", validation, steps, validation_batch_size=batch_size)
     if not isinstance(validation, Data):
@@ -256,7 +220,7 @@ def _held(model, validation, size: int, batch_size: int | None, steps: int | Non
 
 
 def _step(model, batch: Data, course: Course) -> tuple:
-    """Train on a batch, which lies where the model does; loss and metrics are those before the step. The loss, and the norm."""
+    """One step on a batch, which lies where the model does: the loss before it, and the gradients' norm or None."""
     with devices.ids_are_checked():
         loss, saved = model.forward(batch.x, batch.y, batch.weight, key=Key(model.seed, model.optimizer.iterations))
         course.count(model, batch, loss, saved)
@@ -267,7 +231,7 @@ def _step(model, batch: Data, course: Course) -> tuple:
 
 
 def train_batch(model: Sequential, batch: Data) -> dict[str, float]:
-    """Train on one batch; its loss and metrics."""
+    """One step on one batch: the loss and the metrics before it."""
     course = Course(model)
     with model.parameters.clean_after_error(), quiet():
         _step(model, devices.to(model.device, batch), course)

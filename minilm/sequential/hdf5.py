@@ -1,4 +1,4 @@
-"""Models and weights in HDF5 as Keras writes and reads them, by h5py.
+"""Models and weights in HDF5 in the layouts of Keras, through h5py.
 
 ::
 
@@ -7,8 +7,8 @@
     x.weights.h5      layers/CLASS_NUMBER/PART/vars/0, 1 ...                     the form of Keras 3
     x.keras           a ZIP archive of config.json, metadata.json and model.weights.h5
 
-A file of ours has beside these what `minilm.sequential.saving` knows of the model, and the state of training, which Keras leaves
-alone: of an optimizer's state Keras has another form.
+A file that minilm writes also holds the configuration of `minilm.sequential.saving` and the optimizer's state, under names that
+Keras does not read: its own optimizers keep their state in another form.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ WEIGHTS = "model.weights.h5"
 class Stored(NamedTuple):
     """What a file holds."""
 
-    content: dict | None  # of a model of ours
-    keras: dict | None  # Keras's description
-    training: dict | None  # Keras's description of compile
-    weights: object  # ``weights(model)`` gives a list for each layer that has some
-    arrays: dict  # all of them by name, for their shapes
-    state: dict  # of our optimizer
-    unread: bool = False  # whether there is a state of Keras's, of an optimizer that has stepped
+    content: dict | None  # minilm's configuration, of a file that minilm wrote
+    keras: dict | None  # Keras's configuration of the model
+    training: dict | None  # Keras's configuration of compile
+    weights: object  # ``weights(model)`` returns a list of arrays for each layer that has some
+    arrays: dict  # all arrays by name, for their shapes
+    state: dict  # minilm's state of the optimizer
+    unread: bool = False  # whether it holds the state of an optimizer of Keras's that has stepped
 
 
 # --- where Keras 3 keeps the weights ---------------------------------------------------------------------------------
 
 
 def _parts(layer) -> list[tuple[str, int]]:
-    """Keras 3's groups within a layer's, and how many of its weights each has, in order."""
+    """The paths of Keras 3's groups below a layer's, and how many of its weights each holds, in order."""
     if isinstance(layer, Bidirectional):
         halves = (("forward_layer", layer.forward_layer), ("backward_layer", layer.backward_layer))
         return [(f"{name}/{path}", count) for name, half in halves for path, count in _parts(half)]
@@ -66,7 +66,7 @@ def _parts(layer) -> list[tuple[str, int]]:
 
 
 def _groups(model):
-    """Each layer with the name of its group in Keras 3: its class's, and a number from the second one on."""
+    """Each layer with the name of its group in Keras 3: the class's in snake case, with a number from the second one on."""
     seen: dict[str, int] = {}
     for layer in model.layers:
         name = snake_case(type(layer).__name__)
@@ -122,12 +122,12 @@ def _bytes(fill) -> bytes:
 
 
 def weights_alone(model: Sequential, nested: bool) -> bytes:
-    """A file of a model's weights, in the form of Keras 3 or the older one."""
+    """The content of a file of a model's weights: with `nested` in the layout of Keras 3, else in that of its older files."""
     return _bytes(lambda file: (_write_nested if nested else _write_flat)(file, model))
 
 
 def whole(model: Sequential, content: dict, state: dict) -> bytes:
-    """A file of a model, as Keras's ``save("x.h5")`` writes it."""
+    """The content of a model's file, as Keras's ``save("x.h5")`` writes it."""
 
     def fill(file):
         training = keras_config.training_to_keras(content["compile"])
@@ -144,7 +144,7 @@ def whole(model: Sequential, content: dict, state: dict) -> bytes:
 
 
 def archive(model: Sequential, content: dict, state: dict) -> bytes:
-    """A file of a model, as Keras 3's ``save("x.keras")`` writes it."""
+    """The content of a model's file, as Keras 3's ``save("x.keras")`` writes it."""
     config = keras_config.model_to_keras(model)
     for each in config["layers"]:
         each.update({"module": "keras.layers", "registered_name": None})
@@ -172,7 +172,7 @@ def archive(model: Sequential, content: dict, state: dict) -> bytes:
 
 @contextlib.contextmanager
 def _sound(kind: str):
-    """ValueError that says what a file is not; of a damaged one zipfile and h5py raise what they like."""
+    """Whatever is raised inside becomes a ValueError: of a damaged file zipfile and h5py raise errors of many kinds."""
     try:
         yield
     except Exception as error:
@@ -197,7 +197,7 @@ def read(path: str) -> Stored:
 
 
 def _member(parts: zipfile.ZipFile, name: str) -> bytes:
-    """A file of an archive; ValueError for one that is packed more tightly than files of models are."""
+    """A file of an archive, unpacked; ValueError where that is more than `minilm.files.unpacked_limit` allows."""
     info = parts.getinfo(name)
     if info.file_size > unpacked_limit(info.compress_size):
         raise ValueError(f"{name} would be {info.file_size:,} bytes, from {info.compress_size:,}")

@@ -1,6 +1,6 @@
-"""Keras's initializers, by name or as objects, in Keras's orientation: a kernel is (inputs, outputs).
+"""Keras's initializers: what a weight starts from. By name or as objects, in Keras's orientation: a kernel is (inputs, outputs).
 
-Each is a function ``initialize(generator, shape) -> ndarray``; so is one of your own.
+Each is called as ``initialize(generator, shape) -> ndarray``, and so is a function of your own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Initializer:
 
     Parameters
     ----------
-    seed : optional
+    seed : int, optional
         Accepted as Keras accepts it; the random numbers follow the model's seed.
     """
 
@@ -50,16 +50,34 @@ class Initializer:
         pass
 
     def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
-        """The numbers that a weight starts from."""
+        """The numbers that a weight starts from.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+        shape : tuple of int
+            The weight's, in Keras's orientation.
+
+        Returns
+        -------
+        ndarray of float64, shape `shape`
+            The layer converts it to its own dtype.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no __call__")
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """The constructor's arguments, `seed` left out."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
 
 class Constant(Initializer):
-    """Every element equal to `value`: a number, or an array of the weight's shape, such as a table of word vectors."""
+    """A value for every element, or an array of them.
+
+    Parameters
+    ----------
+    value : float, or array_like of the weight's shape
+        Such as a table of word vectors. When the weight is made, an array of another shape raises ValueError.
+    """
 
     def __init__(self, value: ArrayLike = 0.0):
         self.value = value if isinstance(value, (int, float)) else np.array(value, float)
@@ -92,7 +110,13 @@ class Ones(Initializer):
 
 
 class RandomUniform(Initializer):
-    """Independent numbers, uniform in [minval, maxval)."""
+    """Independent numbers, uniform in [minval, maxval).
+
+    Parameters
+    ----------
+    minval, maxval : float
+        ValueError if the second is less than the first.
+    """
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
         self.minval = checks.number("minval", minval, -math.inf, math.inf)
@@ -103,7 +127,14 @@ class RandomUniform(Initializer):
 
 
 class RandomNormal(Initializer):
-    """Independent normal numbers."""
+    """Independent normal numbers.
+
+    Parameters
+    ----------
+    mean : float
+    stddev : float
+        Standard deviation; ValueError if it is negative.
+    """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         self.mean = checks.number("mean", mean, -math.inf, math.inf)
@@ -114,7 +145,7 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal numbers, drawn anew beyond two standard deviations."""
+    """Normal numbers, drawn again while they are more than two `stddev` from `mean`. Parameters: those of `RandomNormal`."""
 
     def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         drawn = generator.standard_normal(shape)
@@ -124,13 +155,21 @@ class TruncatedNormal(RandomNormal):
 
 
 class VarianceScaling(Initializer):
-    """Numbers whose variance is ``scale / n``, with n the number of inputs, of outputs, or the mean of both.
+    """Independent numbers of mean 0 and variance ``scale / n``, where n follows from the weight's shape.
 
     Parameters
     ----------
     scale : float
+        More than 0.
     mode : {"fan_in", "fan_out", "fan_avg"}
+        n is the first axis, the number of inputs; the last, the number of outputs; or the mean of both.
     distribution : {"truncated_normal", "untruncated_normal", "uniform"}
+        A truncated one is widened, so that the variance is that of the formula after the cut at two standard deviations.
+
+    Raises
+    ------
+    ValueError
+        If `scale` is not positive, or one of the others none of its choices.
     """
 
     def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None):
@@ -152,7 +191,7 @@ class VarianceScaling(Initializer):
 
 
 class _Named(VarianceScaling):
-    """A variance scaling that has a name."""
+    """A `VarianceScaling` whose settings have a name of their own."""
 
     settings: tuple
 
@@ -200,7 +239,13 @@ class LecunNormal(_Named):
 
 
 class Orthogonal(Initializer):
-    """One matrix with orthonormal rows or columns, over all gates at once, as Keras has it."""
+    """A matrix with orthonormal rows or columns, whichever are fewer; of a recurrent kernel one matrix over all gates.
+
+    Parameters
+    ----------
+    gain : float
+        Multiplies the matrix.
+    """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None):
         self.gain = checks.number("gain", gain, -math.inf, math.inf)
@@ -230,7 +275,20 @@ KINDS = {
 
 
 def initializer(argument: str, value: str | Callable) -> Callable:
-    """The function ``initialize(generator, shape)`` of a name, or of a function that is one already."""
+    """The function ``initialize(generator, shape)`` that an argument stands for.
+
+    Parameters
+    ----------
+    argument : str
+        The argument's name, for the message.
+    value : str, Initializer, a class of these, or callable
+        A name (`KINDS` has them), or what is such a function already.
+
+    Raises
+    ------
+    ValueError
+        If it is neither; the message suggests the nearest name.
+    """
     if isinstance(value, type) and issubclass(value, Initializer):
         return value()
     if callable(value):

@@ -1,7 +1,8 @@
-"""Keras's descriptions of models, layers and what compile was given, from ours and as ours.
+"""Configurations of models, layers and compile's arguments: minilm's written as Keras's, and Keras's read.
 
-A layer's description is its class's name and the constructor's arguments, in Keras as here. Keras's has more of them, which are
-left out where they say no more than the default, and refused by name where they ask for what is not here.
+A layer's configuration is its class's name and the constructor's arguments, in Keras as in minilm. Keras's layers have further
+arguments: at their defaults they are left out when a configuration is read; where they ask for something that minilm does not
+have, that is a ValueError.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_as", "compile_from_keras", "layers_from_keras", "model_from_keras", "model_to_keras", "training_to_keras"]
 
-SHAPES = ("input_shape", "batch_input_shape", "batch_shape", "input_length")  # of which an InputLayer tells
+SHAPES = ("input_shape", "batch_input_shape", "batch_shape", "input_length")  # left out: the InputLayer at the head has the shape
 IGNORED = {"build_config", "dtype", "input_axes", "output_axes", "build_input_shape"}
-DEFAULTS = {"data_format": "channels_last", "registered_name": None}  # None and False go without saying
+DEFAULTS = {"data_format": "channels_last", "registered_name": None}  # beside arguments that are None or False
 FOLLOWED = {"reduction": ("sum_over_batch_size", "auto", None), "axis": (-1,), "dtype": None, "name": None}
 
 
-# --- ours in Keras's words -------------------------------------------------------------------------------------------
+# --- written as Keras's ----------------------------------------------------------------------------------------------
 
 
 def model_to_keras(model: Sequential) -> dict:
@@ -41,7 +42,7 @@ def model_to_keras(model: Sequential) -> dict:
 
 
 def _to_keras(kind: str, config: dict, dtype: str) -> dict:
-    """A layer's description; layers and initializers within it say where they come from."""
+    """A layer's configuration as Keras's; layers and initializers among its arguments also name Keras's module of them."""
     kept = {"dtype": dtype}
     for key, value in config.items():
         if key in SHAPES or (key == "input_dim" and kind != "Embedding") or (key == "name" and value is None):
@@ -56,7 +57,7 @@ def _to_keras(kind: str, config: dict, dtype: str) -> dict:
 
 
 def training_to_keras(compiled: dict | None) -> dict | None:
-    """What compile was given, as Keras's files have it, from what `minilm.sequential.saving` writes of it."""
+    """The arguments of compile as Keras's files hold them, from those that `minilm.sequential.saving` writes."""
     if compiled is None:
         return None
     loss, optimizer = dict(compiled["loss"]), dict(compiled["optimizer"])
@@ -74,11 +75,11 @@ def training_to_keras(compiled: dict | None) -> dict | None:
     }
 
 
-# --- Keras's in ours -------------------------------------------------------------------------------------------------
+# --- Keras's read ----------------------------------------------------------------------------------------------------
 
 
 def model_from_keras(cls: type, description: dict) -> Sequential:
-    """The model that Keras described, with new weights; ValueError names what is not here."""
+    """The model of Keras's configuration, with new weights; ValueError names what minilm does not have."""
     config = description["config"]
     if description.get("class_name") != "Sequential":
         raise ValueError(f"holds a {description.get('class_name')} of Keras, wanted a Sequential")
@@ -93,7 +94,7 @@ def model_from_keras(cls: type, description: dict) -> Sequential:
 
 
 def layers_from_keras(described: list[dict]) -> list:
-    """The layers that Keras described."""
+    """The layers of Keras's configurations."""
     return [_layer(each) for each in described]
 
 
@@ -117,7 +118,7 @@ def _layer(each: dict):
 
 
 def _options_of(whose: str, config: dict) -> dict:
-    """The arguments but those of which the default is all there is here; ValueError for one that asks for more."""
+    """The arguments that minilm's layer takes; ValueError for one that asks for something that minilm does not have."""
     kept = {}
     for key, value in config.items():
         if key in IGNORED or value is None or (key in DEFAULTS and value == DEFAULTS[key]):
@@ -144,7 +145,7 @@ def _argument(value):
 
 
 def compile_from_keras(model: Sequential, training: dict) -> None:
-    """Compile a model as Keras's was, where all of that is here; else a warning says that it is not."""
+    """Compile a model as Keras's was compiled; where minilm does not have all of that, only a warning says so."""
     try:
         arguments = compile_as(training)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -154,7 +155,7 @@ def compile_from_keras(model: Sequential, training: dict) -> None:
 
 
 def compile_as(training: dict) -> dict:
-    """The arguments of compile."""
+    """The arguments of `Sequential.compile` for Keras's configuration of it; ValueError where minilm lacks one."""
     described = training.get("optimizer_config") or training.get("optimizer")
     config = {key: value for key, value in described["config"].items() if value not in (None, False)}
     for name in ("name", "ema_momentum", "jit_compile", "is_legacy_optimizer", "decay"):

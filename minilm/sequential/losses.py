@@ -1,7 +1,7 @@
-"""Losses by Keras's names: pairs of forward and backward that give a number for every row, or every step of every row.
+"""Losses by Keras's names: pairs of forward and backward, with a number for every row, or for every step of every row.
 
-A loss of probabilities that follow a softmax or a sigmoid is computed from what these were applied to: the same number, without
-the logarithm of a rounded probability. Probabilities from elsewhere are clipped to [1e-7, 1 - 1e-7] as in Keras.
+A cross-entropy of probabilities that come out of a softmax or a sigmoid is computed from the logits, which went into it: the same
+number, without the logarithm of a rounded probability. Other probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 """
 
 from __future__ import annotations
@@ -33,27 +33,48 @@ class Loss:
 
     ``values, saved = loss.forward(y_true, y_pred)`` and ``dy_pred = loss.backward(dvalues, saved)``; y_pred is (..., C),
     values are (...). Of a model on a GPU, all of them are CuPy's arrays.
+
+    Parameters
+    ----------
+    name : str, optional
+        Without it the class's own.
     """
 
     name = ""
-    follows = ""  # the activation whose argument `forward` can take instead, with logits=True
-    sparse = False  # y_true holds class numbers, and has one axis less than y_pred
+    follows = ""  # the activation whose argument, the logits, `forward` takes with logits=True
+    sparse = False  # whether y_true holds class numbers, and so has one axis less than y_pred
 
     def __init__(self, *, name: str | None = None):
         self.name = name or self.name
         self.from_logits = False
 
     def __call__(self, y_true: Array, y_pred: Array) -> float:
-        """The mean of the values."""
+        """The mean of the values, for y_true and y_pred as `forward` takes them."""
         y_pred = np.asarray(y_pred, None if np.asarray(y_pred).dtype in checks.FLOATS else np.float32)
         return float(self.forward(np.asarray(y_true), y_pred, self.from_logits)[0].mean())
 
     def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
-        """Returns values (...) and what `backward` needs; with `logits`, y_pred is what the activation is applied to."""
+        """The loss of every row, or of every step of every row.
+
+        Parameters
+        ----------
+        y_true : ndarray, shape (..., C); or of integers (...), where the loss is `sparse`
+            Targets.
+        y_pred : ndarray, shape (..., C), float32 or float64
+            The model's outputs.
+        logits : bool
+            Whether y_pred is what the activation `follows` would be applied to.
+
+        Returns
+        -------
+        values : ndarray, shape (...)
+        saved
+            What `backward` needs.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dvalues: Array, saved: Any) -> Array:
-        """Returns dy_pred (..., C)."""
+        """dy_pred (..., C), from dvalues (...) and what `forward` saved."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def counted(self, y_true: Array) -> np.ndarray | None:
@@ -61,7 +82,7 @@ class Loss:
         return None
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """The constructor's arguments, the name left out."""
         return {}
 
 
@@ -76,7 +97,21 @@ class _Crossentropy(Loss):
 
 
 class SparseCategoricalCrossentropy(_Crossentropy):
-    """-log p[y], y the number of the class."""
+    """-log p[y], with y the number of the class.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the model's outputs are logits, and not the probabilities p.
+    ignore_class : int, optional
+        Targets with this number do not count, as if a mask left them out.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        From `forward`, if a target is not in [0, C), with its position.
+    """
 
     name, follows, sparse = "sparse_categorical_crossentropy", "softmax", True
 
@@ -92,7 +127,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Scalar, Any]:
         C, counted = y_pred.shape[-1], self.counted(y_true)
-        if counted is not None:  # those that do not count are given a class that is there, and no weight
+        if counted is not None:  # targets that do not count need a class that there is; `Compiled.forward` gives them no weight
             y_true = np.where(counted, y_true, 0)
         y_true = checks.ids("y", y_true, C)
         if logits:
@@ -115,7 +150,16 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
 
 class CategoricalCrossentropy(_Crossentropy):
-    """-Σ y log p, y a distribution over the classes."""
+    """-Σ y log p, with y a distribution over the classes.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the model's outputs are logits, and not the probabilities p.
+    label_smoothing : float
+        In [0, 1]: this part of y is spread evenly over all classes.
+    name : str, optional
+    """
 
     name, follows = "categorical_crossentropy", "softmax"
 
@@ -143,7 +187,16 @@ class CategoricalCrossentropy(_Crossentropy):
 
 
 class BinaryCrossentropy(_Crossentropy):
-    """-y log p - (1 - y) log(1 - p), the mean over the last axis."""
+    """-y log p - (1 - y) log(1 - p), the mean over the last axis, with y 0 or 1, or between them.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the model's outputs are logits, and not the probabilities p.
+    label_smoothing : float
+        In [0, 1]: y is moved this part of the way to 1/2.
+    name : str, optional
+    """
 
     name, follows = "binary_crossentropy", "sigmoid"
 
@@ -169,7 +222,7 @@ class BinaryCrossentropy(_Crossentropy):
 
 
 class MeanSquaredError(Loss):
-    """(y - p)², the mean over the last axis."""
+    """(y - p)², the mean over the last axis; p are the model's outputs."""
 
     name = "mean_squared_error"
 
@@ -182,7 +235,7 @@ class MeanSquaredError(Loss):
 
 
 class MeanAbsoluteError(Loss):
-    """|y - p|, the mean over the last axis."""
+    """|y - p|, the mean over the last axis; p are the model's outputs."""
 
     name = "mean_absolute_error"
 
@@ -208,7 +261,7 @@ SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
 def loss_of(loss: str | Loss | type) -> Loss:
-    """The loss of a name, or the loss itself."""
+    """The loss of a name or of a class, or the loss itself; ValueError for anything else, with the nearest name."""
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):

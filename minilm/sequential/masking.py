@@ -1,13 +1,13 @@
-"""Recurrent layers over any mask: the steps that count, moved to the front of their row, are a padded sequence.
+"""Recurrent layers over any mask: the steps that count are moved to the front of their row, and the rest is padding.
 
-A masked step leaves the state as it is. So a row whose steps 2, 3 and 6 count is the sequence of these three, and the ops,
-which know lengths, compute it. Where the steps that count come first already (padding="post"), nothing is moved; on a GPU, which
-would have to be waited for to know, every step is.
+A masked step leaves the state as it is. So a row whose steps 2, 3 and 6 count is a sequence of these three, which the ops compute
+with lengths = 3. Where the steps that count come first already (padding="post"), nothing is moved. On a GPU all rows are moved,
+since the host would have to wait to learn whether they need it.
 
 ::
 
-    order[b]        the steps of row b, those that count first, each part in time order          (B, T)
-    hold[b, t]      which of the moved steps the output at step t is that of, or -1: none yet    (B, T)
+    order[:, b]     the steps of row b: those that count, in time order, then the others         (T, B, 1)
+    hold[t, b]      the place, among the moved steps, of the state after step t; -1: none yet    (T, B)
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["Places", "places", "moved", "moved_back", "held", "held_back"]
 class Places(NamedTuple):
     """Where the steps of each row go."""
 
-    lengths: np.ndarray  # (B,), at least 1 each, as the ops want it
+    lengths: np.ndarray  # (B,), how many steps count; 1 where none does, since the ops take no less
     order: np.ndarray | None  # (T, B, 1), or None where nothing has to be moved
     hold: np.ndarray  # (T, B)
-    empty: np.ndarray | None  # (B,) rows without a step that counts, None for no such row (a GPU is not asked)
+    empty: np.ndarray | None  # (B,) of bool: rows without a step that counts; None where the host knows that there are none
     kept: np.ndarray  # (T, B), the mask
 
 
@@ -42,7 +42,7 @@ def places(mask: np.ndarray, reverse: bool) -> Places | None:
     kept = checks.kernel_ready(mask.T)  # (T, B)
     lengths = kept.sum(axis=0)  # (B,)
     before = np.cumsum(kept, axis=0)  # (T, B): how many steps count up to this one
-    if reverse:  # the output of the step before is that of the next later step that counts
+    if reverse:  # a masked step has the output of the next later step that counts
         hold = np.where(kept, before - 1, np.where(before < lengths, before, -1))
     else:
         hold = before - 1
@@ -54,21 +54,21 @@ def places(mask: np.ndarray, reverse: bool) -> Places | None:
 
 
 def moved(x: Array, where: Places) -> Array:
-    """x (T, B, D) with the steps that count first."""
+    """x (T, B, D), in each row the steps that count first."""
     return x if where.order is None else np.take_along_axis(x, where.order, axis=0)
 
 
 def moved_back(dx: Array, where: Places) -> Array:
-    """Gradient of `moved`: dx (T, B, D) with every step at its old place."""
-    if where.empty is not None:  # such a row was given one step, since the ops want one
+    """Gradient of `moved`: dx (T, B, D) with every step back at its place."""
+    if where.empty is not None:  # for such a row the ops took one step that does not count
         dx = np.where(where.empty[:, None], dx.dtype.type(0), dx)
     return dx if where.order is None else np.take_along_axis(dx, np.argsort(where.order, axis=0), axis=0)
 
 
 def held(y: Array, where: Places, zero: bool) -> Array:
-    """The outputs at all steps: y (T, B, H) of the moved steps, at their old places.
+    """The outputs at all steps (T, B, H), from y (T, B, H) of the moved steps.
 
-    At a masked step it is the output of the step before, zeros if there is none; with `zero` always zeros.
+    A masked step has the output of the step before it, or zeros if there is none; with `zero` always zeros.
     """
     shown = where.kept if zero else where.hold >= 0  # (T, B)
     if where.empty is not None:
@@ -78,7 +78,7 @@ def held(y: Array, where: Places, zero: bool) -> Array:
 
 
 def held_back(dy: Array, where: Places, zero: bool) -> Array:
-    """Gradient of `held`: a step's output is that of all masked steps that follow it too."""
+    """Gradient of `held`: a step that counts also gets the gradients of the masked steps that repeat its output."""
     (T, B, H), none = dy.shape, dy.dtype.type(0)
     gradient = moved(np.where(where.kept[:, :, None], dy, none), where)  # each moved step once
     if zero:

@@ -1,7 +1,7 @@
-"""The loops of evaluate and predict, and the mean loss and metrics of what has passed so far.
+"""What `Sequential.evaluate` and `predict` do, and the running means of loss and metrics.
 
-Of a model on a GPU each batch is copied there ahead, and losses and metrics stay there until somebody wants to see them: the bar,
-the end of the epoch, a callback of one's own for every batch, or at the latest every fifty batches.
+For a model on a GPU each batch is copied there while the one before is computed. Losses and metrics stay on the GPU until they
+are shown: in the bar, at the end of the epoch, to a callback that reads them after every batch, or at the latest after fifty.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Course:
         self._total, self._rows, self._unread, self._norm = 0.0, 0, 0, None
 
     def count(self, model: Sequential, batch: Any, loss: Scalar | float, saved: Any) -> None:
-        """Take in the loss of a batch and what the metrics say of it."""
+        """Take in a batch: its loss, and for the metrics the outputs in `saved`, of `Compiled.forward`."""
         rows = len(batch.x)
         self._total, self._rows, self._unread = self._total + loss.astype(np.float64) * rows, self._rows + rows, self._unread + 1
         if self._metrics:
@@ -46,7 +46,7 @@ class Course:
                 metric.update(batch.y, outputs, saved.mask)
 
     def stepped(self, norm: Scalar | float | None) -> None:
-        """Take in the norm of a step's gradients, where there is one: one that is not finite stays so."""
+        """Take in the norm of a step's gradients, or None. The last is enough: gradients that are not finite stay so."""
         self._norm = norm
 
     @property
@@ -56,11 +56,11 @@ class Course:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to look: on a CPU always."""
+        """Whether it is time to read the numbers: on a CPU after every batch, on a GPU after fifty."""
         return self._unread >= self._every
 
     def logs(self) -> dict[str, float]:
-        """What the numbers are; a GPU is waited for."""
+        """The means so far, "loss" first; a GPU is waited for. FloatingPointError if a norm of gradients was not finite."""
         self._unread = 0
         if devices.on_gpu(self._norm) and not math.isfinite(float(self._norm)):  # on a CPU the step has raised it
             raise FloatingPointError(f"norm of the gradients is {float(self._norm)}, wanted a finite number")
@@ -69,7 +69,7 @@ class Course:
 
 
 def measured(model: Sequential, source: Any, watching: Iterable[Callback] = ()) -> dict[str, float] | None:
-    """Loss and metrics without training, of one epoch of a source of batches; None where it has no more."""
+    """Loss and metrics, without training, over one epoch of a `Rows` or `Stream`; None where it has no batches left."""
     course, workspace, upload = Course(model), Workspace(), uploader(model.device)
     notify(watching, "on_test_begin")
     with devices.ids_are_checked():
@@ -88,7 +88,7 @@ def measured(model: Sequential, source: Any, watching: Iterable[Callback] = ()) 
 
 
 def as_list_or_dict(logs: dict[str, float], return_dict: bool) -> dict[str, float] | float | list[float]:
-    """A dict, a number where there are no metrics, or a list."""
+    """`logs` itself with `return_dict`; else its values as a list, or the loss alone where there are no metrics."""
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
 
@@ -105,21 +105,7 @@ def evaluate(
     callbacks: Callback | Iterable[Callback] | None = None,
     return_dict: bool = False,
 ) -> dict[str, float] | float | list[float]:
-    """Measure a model on data.
-
-    Parameters
-    ----------
-    x, y, sample_weight
-        Arrays; or x gives batches, as in `minilm.sequential.fitting.fit`.
-    steps : int, optional
-        How many batches to take.
-    callbacks : list of Callback, optional
-
-    Returns
-    -------
-    float, list of float, or dict
-        The loss; a list of it and the metrics, where there are some; with `return_dict` a dict.
-    """
+    """Measure a compiled model. The other arguments, what is returned and what is raised are those of `Sequential.evaluate`."""
     size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)
     if gives_batches(x):
         source = stream_of(model, "x", x, steps, y=y, sample_weight=sample_weight, batch_size=batch_size)
@@ -142,7 +128,7 @@ def predict(
     steps: int | None = None,
     callbacks: Callback | Iterable[Callback] | None = None,
 ) -> np.ndarray:
-    """The outputs (N, ...) for x (N, ...), or for the batches that x gives."""
+    """The outputs of a model. The other arguments, what is returned and what is raised are those of `Sequential.predict`."""
     size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)
     batched = gives_batches(x)
     if batched:

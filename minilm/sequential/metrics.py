@@ -1,4 +1,4 @@
-"""Metrics by Keras's names: a number for every row or step, whose mean over all that count is the metric."""
+"""Metrics by Keras's names: the mean, over all rows or steps that count, of a number for each of them."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ AUTOMATIC = ("accuracy", "acc")
 
 
 class Metric:
-    """The weighted mean of ``function(y_true, y_pred)`` over all batches since the last reset.
+    """The mean of ``function(y_true, y_pred)`` over all rows or steps that count, of all batches since the last reset.
 
     Parameters
     ----------
     name : str
     function : callable
+        Of targets and outputs (..., C), both as the loss takes them, to an array of numbers (...).
     anywhere : bool
-        Whether the function takes arrays of a GPU as well. Without it batches are read back for it, each of them.
+        Whether the function takes arrays of a GPU too; if not, every batch is copied to the host for it.
     """
 
     def __init__(self, name: str, function: Callable, anywhere: bool = False):
@@ -59,11 +60,19 @@ class Metric:
         self.total, self.weight = 0.0, 0.0
 
     def update(self, y_true: Array, y_pred: Array, mask: Array | None = None) -> None:
-        """Count a batch; `mask` has the shape of the function's values, True for those that count."""
+        """Count a batch.
+
+        Parameters
+        ----------
+        y_true, y_pred : ndarray
+            Targets, and outputs (..., C).
+        mask : ndarray of bool, shape (...), optional
+            True for the values that count. One of another shape than the function's values is not used.
+        """
         if not self.anywhere:
             y_true, y_pred, mask = devices.to_host((y_true, y_pred, mask))
         values = self.function(y_true, y_pred)
-        if devices.on_gpu(values):  # and so do the sums
+        if devices.on_gpu(values):  # the sums stay there too
             counted = mask is not None and mask.shape == values.shape
             values = values.astype(np.float64)
             self.total = self.total + (np.where(mask, values, 0.0) if counted else values).sum()
@@ -78,15 +87,27 @@ class Metric:
             self.weight += values.size
 
     def result(self) -> float:
-        """The mean, 0 of nothing. A GPU is waited for."""
+        """The mean, 0 where nothing was counted. A GPU is waited for."""
         total, weight = float(self.total), float(self.weight)
         return total / weight if weight else 0.0
 
 
 def metric_of(metric: str | Metric | Callable, loss: Loss, width: int) -> Metric:
-    """The metric of a name, or of a function of (y_true, y_pred) that gives a number for every row.
+    """A new metric, which has counted nothing.
 
-    "accuracy" is the one that fits: of class numbers, of outputs one wide, or else of distributions, as Keras chooses.
+    Parameters
+    ----------
+    metric : str, Metric or callable
+        A name, or a function of (y_true, y_pred) with a number for every row. "accuracy" becomes the one that fits, as Keras
+        chooses it: of class numbers, of outputs one wide, or of distributions.
+    loss : Loss
+    width : int
+        C of the outputs (..., C); this and the loss decide what "accuracy" is.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not known; the message suggests the nearest.
     """
     if isinstance(metric, Metric):
         return Metric(metric.name, metric.function, metric.anywhere)

@@ -15,7 +15,22 @@ __all__ = ["EarlyStopping", "ModelCheckpoint", "Monitor", "TerminateOnNaN"]
 
 
 class Monitor(Callback):
-    """A callback that watches one number."""
+    """Base of callbacks that watch one number of each epoch.
+
+    Parameters
+    ----------
+    monitor : str
+        The number's name in `logs`: "loss", "val_loss", "val_accuracy" ...
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better. "auto" takes higher where the name has acc, auc, precision or recall in it.
+    min_delta : float
+        A number is better when it beats the best by more than this.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is none of its choices.
+    """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
         super().__init__()
@@ -26,7 +41,7 @@ class Monitor(Callback):
         self.best: float | None = None
 
     def value(self, logs: dict | None) -> float | None:
-        """The number watched; a warning where there is none."""
+        """The number watched; None, and a warning, where `logs` has none of its name."""
         value = (logs or {}).get(self.monitor)
         if value is None:
             names = ", ".join(logs or {}) or "none"
@@ -34,7 +49,7 @@ class Monitor(Callback):
         return value
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether a value beats another by more than `min_delta`."""
+        """Whether `value` beats `than` by more than `min_delta`; anything beats None."""
         if than is None:
             return True
         return value - self.min_delta > than if self._up else value + self.min_delta < than
@@ -46,16 +61,28 @@ class EarlyStopping(Monitor):
     Parameters
     ----------
     monitor : str
+        The number's name in `logs`: "loss", "val_loss", "val_accuracy" ...
     min_delta : float
-        What counts as better.
+        A number is better when it beats the best by more than this.
     patience : int
+        So many epochs in a row without a better number end training.
+    verbose : int
+        Whether to print a line when that happens: not with 0.
     mode : {"auto", "min", "max"}
-        Whether lower or higher is better; auto takes higher for accuracies.
+        Whether lower or higher is better. "auto" takes higher where the name has acc, auc, precision or recall in it.
     baseline : float, optional
-        A value that must be beaten too.
+        Epochs whose number is better, but does not beat this, count as epochs without a better one.
     restore_best_weights : bool
         Leave the model with the weights of its best epoch.
     start_from_epoch : int
+        The first epoch that is watched, from 0 on.
+
+    Attributes
+    ----------
+    best : float or None
+        The best number so far.
+    best_epoch, stopped_epoch : int
+        The best number's epoch, from 0 on; the epoch after which training ended, 0 if it was not ended.
     """
 
     def __init__(
@@ -111,11 +138,25 @@ class ModelCheckpoint(Monitor):
     Parameters
     ----------
     filepath : str or os.PathLike
-        May hold ``{epoch}``, which counts from 1, and names of the logs: ``"model-{epoch:02d}-{val_loss:.3f}.safetensors"``.
-    monitor, mode : str
+        May hold ``{epoch}``, which counts from 1, and names in `logs`: ``"model-{epoch:02d}-{val_loss:.3f}.safetensors"``. Its
+        end decides the format, as for `Sequential.save`.
+    monitor : str
+        The number to watch, where `save_best_only` is set.
+    verbose : int
+        Whether to print a line for each file: not with 0.
     save_best_only : bool
-        Only where the number watched is better than ever before.
+        Save only after epochs whose number is better than all before.
     save_weights_only : bool
+        Write what `Sequential.save_weights` writes.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better; see `EarlyStopping`.
+    save_freq : {"epoch"}
+
+    Raises
+    ------
+    ValueError
+        If `save_freq` or `mode` is none of its choices, or the format needs a library that is missing; after the first epoch, if
+        `filepath` has a name that `logs` has not.
     """
 
     def __init__(
@@ -130,7 +171,7 @@ class ModelCheckpoint(Monitor):
     ):
         super().__init__(monitor, mode)
         self.filepath, self.verbose = os.fspath(filepath), verbose
-        format_of(self.filepath)  # what is missing to write it is missed now, not after an epoch
+        format_of(self.filepath)  # raises now, not after an epoch, if a library to write it is missing
         self.save_best_only = checks.flag("save_best_only", save_best_only)
         self.save_weights_only = checks.flag("save_weights_only", save_weights_only)
         checks.option("save_freq", save_freq, ("epoch",))
@@ -152,7 +193,7 @@ class ModelCheckpoint(Monitor):
 
 
 class TerminateOnNaN(Callback):
-    """End training when the loss is not finite; on a GPU when that is seen, at most fifty batches later."""
+    """End training after a batch whose mean loss is not finite; on a GPU at most fifty batches later, when the loss is read."""
 
     wants_every_batch = False
 

@@ -1,9 +1,10 @@
-"""Optimizers by Keras's names and with its defaults; they are bound to a model's parameters when it is compiled and built.
+"""Optimizers by Keras's names and with its defaults: settings, until a model gives them its parameters at its first step.
 
-Keras's Adam and RMSprop are not quite those of `minilm.optimizers`: see `minilm.sequential.update_rules`.
+Keras's Adam and RMSprop are not quite those of `minilm.optimizers`: see `minilm.sequential.update_rules`. In the formulas w is
+a weight, g its gradient, and lr the learning rate.
 
-With TensorFlow beneath, Keras's Adam and RMSprop square the gradient of an Embedding's row once for each time that its id stands
-in the batch; with its other backends they square the sum, as is done here.
+An id that occurs several times in a batch gives its row of an Embedding several gradients. On TensorFlow, Keras's Adam and
+RMSprop add up their squares; on Keras's other backends, and here, they are added first, and the sum is squared.
 """
 
 from __future__ import annotations
@@ -38,20 +39,28 @@ class OptimizerOptions(TypedDict, total=False):
 
 
 class Optimizer:
-    """Settings of an optimizer, and once a model is built the optimizer itself.
+    """Base of the optimizers: the settings, and once the model has begun training, the optimizer itself.
 
     Parameters
     ----------
-    learning_rate : float, or callable
-        A callable gets the number of steps done and returns the learning rate.
+    learning_rate : float or callable, optional
+        A callable gets the number of steps done and returns the learning rate. The default is the class's.
     clipnorm : float, optional
-        Scale each weight's gradient down to this norm.
+        Scale each weight's gradient down to this norm, if its norm is larger.
     global_clipnorm : float, optional
-        Scale all gradients together down to this norm.
+        Scale all gradients together down to this norm, if it is larger.
     clipvalue : float, optional
-        Limit every number of a gradient to ± this.
+        Limit every number of a gradient to [-clipvalue, clipvalue].
     weight_decay : float, optional
-        For AdamW.
+        Of `AdamW` alone.
+    name : str, optional
+    lr : float, optional
+        An older spelling of `learning_rate`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, more than one way of clipping is set, or `weight_decay` for another optimizer than AdamW.
     """
 
     name = ""
@@ -86,7 +95,7 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> float | Callable[[int], float]:
-        """The learning rate, or the function of the step that gives it; may be set during training."""
+        """The learning rate, or the function of the number of steps done that returns it; it may be set during training."""
         return self._learning_rate
 
     @learning_rate.setter
@@ -97,7 +106,7 @@ class Optimizer:
 
     @property
     def iterations(self) -> int:
-        """Steps done."""
+        """The number of steps done."""
         return 0 if self._bound is None else self._bound.steps
 
     @property
@@ -106,25 +115,25 @@ class Optimizer:
         return self._bound is not None
 
     def belongs_to(self, owner: object) -> bool:
-        """Whether it has this owner's parameters."""
+        """Whether it has the parameters of the model with this token: see `bind`."""
         return self._bound is not None and self._owner is owner
 
     def bind(self, parameters: Parameters, frozen: tuple[str, ...] = (), owner: object = None) -> None:
-        """Make the optimizer of a model's parameters, with a state of zeros.
+        """Give it a model's parameters, with a state of zeros.
 
         Parameters
         ----------
         parameters : Parameters
         frozen : tuple of str
-            Beginnings of the names that weight decay is not for.
+            Beginnings of the names of parameters that get no weight decay.
         owner : object, optional
-            By which `belongs_to` knows the model.
+            A token that stands for the model, for `belongs_to` and `release`.
         """
         self.frozen, self._owner = frozen, owner
         self._bound = self.make(parameters)
 
     def release(self, owner: object) -> None:
-        """Forget the parameters and the state, if they are this owner's."""
+        """Forget the parameters and the state, if they are those of the model with this token."""
         if self.belongs_to(owner):
             self._bound = self._owner = None
 
@@ -132,11 +141,17 @@ class Optimizer:
         return not name.startswith(self.frozen)
 
     def make(self, parameters: Parameters) -> optimizers.Optimizer:
-        """The optimizer itself."""
+        """The optimizer itself, one of `minilm.optimizers`, for these parameters: each subclass has its own."""
         raise NotImplementedError(f"{type(self).__name__} has no make")
 
     def step(self) -> float | None:
-        """Update the weights by their gradients, and clear these; their norm, where there is a `global_clipnorm`."""
+        """Clip the gradients, update the weights by them, and set them to zero.
+
+        Returns
+        -------
+        float or None
+            The norm of all gradients before `global_clipnorm` scales them; None without it.
+        """
         bound = self._bound
         if self._limits["clipvalue"] is not None:
             gradient = bound.parameters.gradient_flat
@@ -151,26 +166,38 @@ class Optimizer:
         return bound.step(self.learning_rate(bound.steps) if callable(self.learning_rate) else self.learning_rate)
 
     def get_config(self) -> dict:
-        """The constructor's arguments, as JSON can hold them."""
+        """The constructor's arguments, as JSON can hold them; of a callable learning rate its value at this step."""
         rate = self.learning_rate(self.iterations) if callable(self.learning_rate) else self.learning_rate
         limits = {name: value for name, value in self._limits.items() if value is not None}
         return {"name": self.name, "learning_rate": float(rate), **limits, **self.settings()}
 
     def settings(self) -> dict:
-        """The constructor's further arguments."""
+        """The arguments that the subclass adds to those of `Optimizer`."""
         return {}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Its state by name; empty before the first step."""
+        """Copies of its state on the host, by name; empty until training begins."""
         return {} if self._bound is None else self._bound.state_dict()
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy in what `state_dict` gave."""
+        """Copy in a state that `state_dict` returned; ValueError where it does not fit the parameters."""
         self._bound.load_state_dict(state)
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum plain or Nesterov's."""
+    """Stochastic gradient descent, w -= lr g; with momentum b = momentum b + g and w -= lr b.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        0.01 without it.
+    momentum : float
+        In [0, 1].
+    nesterov : bool
+        Nesterov's form of momentum: w -= lr (g + momentum b), with the new b.
+    **options
+        Those of `Optimizer`.
+    """
 
     name, rate = "sgd", 0.01
 
@@ -195,7 +222,21 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Gradients divided by the root of the running mean of their squares."""
+    """Gradients divided by the root of the running mean of their squares: v = rho v + (1 - rho) g², w -= lr g / √(v + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        0.001 without it.
+    rho : float
+        In [0, 1).
+    momentum : float
+        In [0, 1]: the steps are summed as b = momentum b + lr g / √(v + epsilon), and w -= b.
+    epsilon : float
+        More than 0.
+    **options
+        Those of `Optimizer`.
+    """
 
     name = "rmsprop"
 
@@ -221,7 +262,27 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam."""
+    """Adam: running means m of the gradients and v of their squares, corrected for their start from zero.
+
+    At step t, from 1 on::
+
+        m  = beta_1 m + (1 - beta_1) g
+        v  = beta_2 v + (1 - beta_2) g²
+        w -= lr √(1 - beta_2^t) / (1 - beta_1^t)  m / (√v + epsilon)
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        0.001 without it.
+    beta_1, beta_2 : float
+        In [0, 1).
+    epsilon : float
+        More than 0.
+    amsgrad : bool
+        Must be False; ValueError else.
+    **options
+        Those of `Optimizer`.
+    """
 
     name = "adam"
     kind: type = KerasAdam
@@ -254,7 +315,17 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay, 0.004 unless said otherwise."""
+    """`Adam` with decoupled weight decay: every weight is also reduced by lr weight_decay w at each step.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        0.001 without it.
+    weight_decay : float
+        Of all weights, biases too, but those of frozen layers.
+    **options
+        Those of `Adam` and `Optimizer`.
+    """
 
     name, kind = "adamw", KerasAdamW
 
@@ -278,7 +349,7 @@ KINDS = {kind.name: kind for kind in (SGD, RMSprop, Adam, AdamW)}
 
 
 def optimizer_of(optimizer: str | Optimizer | type) -> Optimizer:
-    """The optimizer of a name, in a new copy, or the optimizer itself."""
+    """A new optimizer of a name or a class, or the optimizer itself; ValueError for anything else, with the nearest name."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):

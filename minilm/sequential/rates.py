@@ -14,7 +14,7 @@ __all__ = ["LearningRateScheduler", "ReduceLROnPlateau"]
 
 
 def _settable(callback: Callback):
-    """The optimizer, whose learning rate a callback is to set; TypeError where that is a function of the step."""
+    """The model's optimizer; TypeError where a callback cannot set its learning rate, since that is a function of the step."""
     optimizer = callback.model.optimizer
     if callable(optimizer.learning_rate):
         raise TypeError(
@@ -27,7 +27,33 @@ def _settable(callback: Callback):
 class ReduceLROnPlateau(Monitor):
     """Multiply the learning rate by `factor` when a number has not become better for `patience` epochs.
 
-    History gets the ``learning_rate`` of each epoch.
+    `History` gets the ``learning_rate`` of each epoch.
+
+    Parameters
+    ----------
+    monitor : str
+        The number's name in `logs`: "loss", "val_loss", "val_accuracy" ...
+    factor : float
+        In [0, 1).
+    patience : int
+        So many epochs in a row without a better number.
+    verbose : int
+        Whether to print the new learning rate: not with 0.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better. "auto" takes higher where the name has acc, auc, precision or recall in it.
+    min_delta : float
+        A number is better when it beats the best by more than this.
+    cooldown : int
+        So many epochs after a reduction are not counted.
+    min_lr : float
+        The learning rate does not fall below it.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    TypeError
+        When training begins, if the optimizer's learning rate is a function.
     """
 
     def __init__(
@@ -71,14 +97,21 @@ class ReduceLROnPlateau(Monitor):
 
 
 class LearningRateScheduler(Callback):
-    """Set the learning rate before every epoch. History gets the ``learning_rate`` of each epoch.
+    """Set the learning rate before every epoch. `History` gets the ``learning_rate`` of each epoch.
 
     Parameters
     ----------
     schedule : callable
-        ``schedule(epoch, learning_rate)`` or ``schedule(epoch)`` gives the learning rate; epochs count from 0.
+        ``schedule(epoch, learning_rate)`` or ``schedule(epoch)`` returns the learning rate; epochs count from 0.
     verbose : int
-        Whether to print it.
+        Whether to print it: not with 0.
+
+    Raises
+    ------
+    TypeError
+        If `schedule` cannot be called; when training begins, if the optimizer's learning rate is a function.
+    ValueError
+        Before an epoch, if `schedule` returns no finite number of at least 0.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int | str = 0):
@@ -104,7 +137,7 @@ class LearningRateScheduler(Callback):
 
 
 def _takes(function, count: int) -> bool:
-    """Whether a function can be called with so many arguments; True where that cannot be known."""
+    """Whether a function can be called with `count` arguments; True where it has no signature that would say."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:

@@ -1,9 +1,9 @@
 """What Sequential's recurrent layers share: minilm's ops with Keras's arguments and treatment of masks.
 
-What the ops do not compute (other activations, recurrent_dropout, a GRU without reset_after) is computed step by step in NumPy,
-or CuPy, by `minilm.sequential.stepwise`: slower, and otherwise the same.
+`minilm.sequential.stepwise` computes what the ops do not (other activations, recurrent_dropout, a GRU without reset_after): step
+by step in NumPy or CuPy, which is slower.
 
-The weights have Keras's order of the gates outside and the ops' inside: see `minilm.sequential.recurrent_weights`.
+`get_weights` has Keras's order of the gates, the arrays in memory have the ops': see `minilm.sequential.recurrent_weights`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Saved(NamedTuple):
     """What backward needs."""
 
     run: Any  # what the op, or `stepwise`, saved
-    dropped: Any  # what dropout saved of the input, or None
-    where: masking.Places | None
+    dropped: Any  # what the input's dropout saved; None where there was none
+    where: masking.Places | None  # None where the op got the steps as they are
 
 
 class RecurrentOptions(LayerOptions, total=False):
@@ -62,7 +62,7 @@ class RecurrentOptions(LayerOptions, total=False):
 
 
 class Recurrent(RecurrentWeights):
-    """What LSTM, GRU and SimpleRNN have in common."""
+    """Base of LSTM, GRU and SimpleRNN. Parameters: those of `minilm.sequential.LSTM`."""
 
     accepts, letters = (3,), "(batch, time, features)"
     op_name: str
@@ -139,19 +139,26 @@ class Recurrent(RecurrentWeights):
         return mask if self.return_sequences else None
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Outputs of all steps (B, T, units) with return_sequences, else of the last step that counts (B, units).
+        """The states h as outputs: of all steps, or of the last.
 
         Parameters
         ----------
         x : ndarray, shape (B, T, D)
         mask : ndarray of bool, shape (B, T), optional
-            Which steps count. A masked step leaves the state as it is, and its output is that of the step before.
+            True for the steps that count. A masked step leaves the state as it is, and its output is that of the step before.
         key : Key, optional
+            For dropout; without it there is none.
 
         Returns
         -------
-        y : ndarray
+        y : ndarray, shape (B, T, H) with `return_sequences`, else (B, H)
+            H is `units`; the latter is the state after the last step that counts.
         saved : Saved
+
+        Raises
+        ------
+        ValueError
+            If there is no row, or no step.
         """
         if 0 in x.shape[:2]:
             raise ValueError(f"layer {self.label()} wants at least one row and one time step, got inputs of shape {x.shape}")
@@ -224,7 +231,7 @@ class Recurrent(RecurrentWeights):
         return dx.transpose(1, 0, 2)
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        """Returns dx (B, T, D)."""
+        """dx (B, T, D), from dy of y's shape."""
         if isinstance(saved.run, stepwise.Saved):
             return self._step_by_step_back(dy, saved)
         where = saved.where
@@ -251,7 +258,7 @@ class Recurrent(RecurrentWeights):
 def _function(argument: str, activation) -> str:
     """The checked name of an activation; None is ``linear``."""
     activation = "linear" if activation is None else activation
-    if activation not in FUNCTIONS:
+    if not isinstance(activation, str) or activation not in FUNCTIONS:
         hint = did_you_mean(activation, FUNCTIONS)
         raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {activation!r}; {hint}")
     return activation

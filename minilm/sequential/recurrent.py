@@ -15,9 +15,22 @@ __all__ = ["GRU", "LSTM", "SimpleRNN"]
 
 
 class SimpleRNN(Recurrent):
-    """h' = activation(x K + h R + b). Formulas: `minilm.ops.rnn.spec`.
+    """The simple recurrent network, h[t] = activation(x[t] K + h[t - 1] R + b). Formulas: `minilm.ops.rnn.spec`.
 
-    Parameters are those of `LSTM` but for the gates'.
+    Reads x (B, T, D); returns (B, H), or (B, T, H) with `return_sequences`.
+
+    Parameters
+    ----------
+    units : int
+        Width H of the state.
+    activation : str
+        tanh or relu, with which it runs at full speed, or another one: see `LSTM`.
+    **options
+        The further arguments of `LSTM`, without those of the gates.
+
+    Notes
+    -----
+    Weights: ``kernel`` K (D, H), ``recurrent_kernel`` R (H, H), ``bias`` b (H,).
     """
 
     op_name, order, op_activations = "rnn", (0,), ("tanh", "relu")
@@ -33,25 +46,42 @@ class SimpleRNN(Recurrent):
 class LSTM(Recurrent):
     """Long short-term memory. Formulas: `minilm.ops.lstm.spec`.
 
+    Reads x (B, T, D); returns (B, H), the state after the last step that counts, or (B, T, H) with `return_sequences`.
+
     Parameters
     ----------
     units : int
+        Width H of the state.
     activation, recurrent_activation : str
-        Of cell and output, and of the gates: tanh and sigmoid, with which it runs at full speed; or relu, linear, elu,
-        softsign, hard_sigmoid.
+        Of the cell and the output, and of the gates. With tanh and sigmoid the layer runs at full speed; with relu, linear, elu,
+        selu, leaky_relu, softplus, softsign, exponential or hard_sigmoid step by step, which is slower.
     use_bias : bool
+        Whether there is a bias.
     kernel_initializer, recurrent_initializer, bias_initializer : str or callable
+        What the weights start from: see `minilm.sequential.initializers`.
     unit_forget_bias : bool
         Let the forget gate's bias start from 1.
     dropout, recurrent_dropout : float
-        Of the input, and of the state on its way into the recurrent product: one mask for all time steps of a row. With the
-        second a layer trains step by step, which is slower.
+        In [0, 1): the probability that a number of the input, or of the state on its way into the recurrent product, is dropped
+        in training, the same numbers at all time steps of a row. With the second a layer trains step by step, which is slower.
     return_sequences : bool
-        Give the outputs of all steps, not of the last alone.
+        Return the outputs of all steps, not of the last alone.
     go_backwards : bool
         Take the last step first; outputs come in that order too.
     zero_output_for_mask : bool
         Whether the outputs at masked steps are zeros, not those of the step before.
+    return_state, stateful : bool
+        Must be False: `minilm.layers.LSTM` has a state to hand on.
+    unroll, seed, use_cudnn, implementation
+        Accepted as Keras accepts them; they change nothing here.
+    **options
+        Those of `SequentialLayer`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, a name is not known, or `return_state` or `stateful` is set; from `fit`, if the inputs are
+        not (B, T, D).
 
     Notes
     -----
@@ -82,13 +112,19 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated recurrent unit. Formulas: `minilm.ops.gru.spec`.
 
-    Parameters are those of `LSTM`, and
+    Reads x (B, T, D); returns (B, H), or (B, T, H) with `return_sequences`.
 
     Parameters
     ----------
+    units : int
+        Width H of the state.
+    activation, recurrent_activation : str
+        Of the new state n, and of the gates r and z: see `LSTM`.
     reset_after : bool
-        Whether the reset gate stands after the recurrent product, as in cuDNN and PyTorch, or before it, as in the paper: then
-        the layer runs step by step, which is slower.
+        Whether the reset gate multiplies what comes out of the recurrent product, as in cuDNN and PyTorch, or what goes into it,
+        as in the paper: then the layer runs step by step, which is slower.
+    **options
+        The further arguments of `LSTM`, without `unit_forget_bias`.
 
     Notes
     -----

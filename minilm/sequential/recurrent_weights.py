@@ -1,14 +1,14 @@
-"""The weights of Sequential's recurrent layers: Keras's order of the gates outside, that of the ops inside.
+"""The weights of Sequential's recurrent layers, which Keras and the ops keep in different orders of the gates.
 
-The one place where the two orders meet; the ops' is PyTorch's::
+This is the one place where the two orders meet; the ops' is PyTorch's::
 
     Keras LSTM   i f c o        kernel (D, 4H)    recurrent_kernel (H, 4H)    bias (4H,)
     ops   LSTM   i f g o        the same gates in the same order: c and g are two names of one
     Keras GRU    z r h          kernel (D, 3H)    recurrent_kernel (H, 3H)    bias (2, 3H): of the input, of the state
     ops   GRU    r z n          the first two change places; h and n are two names of one
 
-In memory the weights lie as the ops want them, weight_ih (G*H, D) and weight_hh (G*H, H) with G gates; they are transposed and
-reordered when they are read or set.
+In memory the weights lie as the ops read them, weight_ih (G*H, D) and weight_hh (G*H, H) with G gates; `get_weights` and
+`set_weights` transpose and reorder them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["RecurrentWeights"]
 
 
 class RecurrentWeights(SequentialLayer):
-    """A recurrent layer's weights: how they are made, read, set, and given to an op, and where their gradients go."""
+    """A recurrent layer's weights: how they are made, read and set, how an op gets them, and where their gradients go."""
 
-    order: tuple[int, ...]  # of our gates, the numbers of Keras's; its own inverse
-    biases = 1  # vectors of gates*H that are learned
+    order: tuple[int, ...]  # for each of the ops' gates its number in Keras's order; a permutation that is its own inverse
+    biases = 1  # bias vectors (G*H,) that are learned
     units: int
     use_bias: bool
     _initialisers: tuple[Callable, Callable, Callable]  # of kernel, recurrent_kernel and bias
@@ -51,12 +51,12 @@ class RecurrentWeights(SequentialLayer):
         return bias(rng, shape) if self.biases == 1 else np.stack([bias(rng, shape) for _ in range(self.biases)])
 
     def _reordered(self, rows):
-        """Rows (G*H, ...) with Keras's order of the gates as rows with ours; also the other way, since both are swaps."""
+        """Rows (G*H, ...) from Keras's order of the gates to the ops', or back: the permutation is its own inverse."""
         G = len(self.order)
         return rows.reshape(G, self.units, *rows.shape[1:])[list(self.order)].reshape(rows.shape)
 
     def _reordered_bias(self, bias):
-        """Keras's bias, (G*H,) or (2, G*H), as ours: one vector after the other."""
+        """Keras's bias, (G*H,) or (2, G*H), in the ops' order, one vector after the other: (G*H,) or (2*G*H,)."""
         return np.concatenate([self._reordered(row) for row in bias.reshape(self.biases, -1)])
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -82,7 +82,7 @@ class RecurrentWeights(SequentialLayer):
             self.bias.value = self._reordered_bias(weights[2])
 
     def _bias_vectors(self, like):
-        """b_ih and b_hh (G*H,), of which Keras may have one or none: zeros then."""
+        """b_ih and b_hh, (G*H,) each; zeros for what Keras's layer does not have, which is b_hh or both."""
         rows = len(self.order) * self.units
         zeros = None
         if not self.use_bias or self.biases == 1:

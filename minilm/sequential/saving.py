@@ -36,7 +36,7 @@ KEY, STATE = "minilm_sequential", "optimizer/"
 
 
 def config_of(model: Sequential) -> dict:
-    """The layers and their arguments, as JSON can hold them."""
+    """Name, dtype, shape of the input, and layers with their arguments, as JSON can hold them."""
     layers = [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers]
     shape = model.input_shape
     return {
@@ -48,7 +48,7 @@ def config_of(model: Sequential) -> dict:
 
 
 def from_config(cls: type, config: dict, seed: int | None = None) -> Sequential:
-    """The model that `config_of` told of, with new weights."""
+    """The model, of the class `cls`, that `config_of` described, with new weights."""
     model = cls(name=config.get("name", "sequential"), seed=seed, dtype=np.dtype(config.get("dtype", "float32")))
     for each in config["layers"]:
         model.add(_layer_of(each))
@@ -58,7 +58,7 @@ def from_config(cls: type, config: dict, seed: int | None = None) -> Sequential:
 
 
 def _layer_of(each: dict) -> SequentialLayer | initializers.Initializer:
-    """A layer, or an argument of one that is an object itself, of its class's name and configuration."""
+    """A layer, or an initializer that a layer has as argument, from its class's name and its configuration."""
     name = str(each.get("class_name"))
     kind = getattr(importlib.import_module("minilm.sequential"), name, None) or getattr(initializers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, (SequentialLayer, initializers.Initializer))):
@@ -71,7 +71,7 @@ def _layer_of(each: dict) -> SequentialLayer | initializers.Initializer:
 
 
 def _compiled(model) -> dict | None:
-    """What compile was given, or None where it cannot be told in JSON."""
+    """The arguments that `compile` got; None, and a warning, where JSON cannot hold them."""
     if not model.compiled:
         return None
     named = [metric for metric in model._metrics_argument if isinstance(metric, str)]
@@ -98,9 +98,10 @@ def _written(filepath, overwrite: bool):
 
 
 def format_of(filepath: PathLike) -> str:
-    """By the name: "keras", "hdf5" or "safetensors"; ValueError where writing it wants a library that is not there.
+    """The format that a file's name asks for: "keras", "hdf5" or "safetensors".
 
-    A .keras file is written as safetensors where h5py is not there, and a warning says so; `load_model` reads either.
+    Without h5py a .keras file is written as safetensors, and a warning says so; `load_model` reads either. For .h5 and .hdf5 it
+    is a ValueError then.
     """
     path = os.fspath(filepath)
     if path.endswith((".h5", ".hdf5")):
@@ -120,7 +121,7 @@ def format_of(filepath: PathLike) -> str:
 
 
 def save_weights(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
-    """Write the weights alone: of a name in .weights.h5 in the form of Keras 3, in .h5 in that of its older files."""
+    """What `Sequential.save_weights` does."""
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
     kind, path = format_of(filepath), os.fspath(filepath)
@@ -134,13 +135,7 @@ def save_weights(model: Sequential, filepath: PathLike, overwrite: bool = True) 
 
 
 def save(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
-    """Write a model whole.
-
-    Parameters
-    ----------
-    filepath : str or os.PathLike
-        A name in .h5, .hdf5 or .keras gives Keras's own formats, for which h5py is wanted; any other safetensors.
-    """
+    """What `Sequential.save` does."""
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
     kind, compiled = format_of(filepath), _compiled(model)
@@ -156,14 +151,7 @@ def save(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
 
 
 def load_model(kind: type, filepath: PathLike, compile: bool = True) -> Sequential:
-    """The model, of the class `kind`, of a file that `save` wrote, or Keras's own, of layers that both have.
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        Naming the file and what is wrong with it.
-    """
+    """What `minilm.sequential.load_model` does; the model is of the class `kind`."""
     path = os.fspath(filepath)
     try:
         stored = read(path)
@@ -196,7 +184,7 @@ def _from_own_config(kind: type, stored: hdf5.Stored, compile: bool):
 
 
 def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
-    """A model that Keras wrote; the state of its optimizer has another form, and stays behind with a warning."""
+    """A model that Keras wrote; its optimizer's state, which has another form, is not read, and a warning says so."""
     with blank(stored.arrays):
         model = keras_config.model_from_keras(kind, stored.keras)
     _assign(model, stored)
@@ -230,7 +218,7 @@ def _compile(model, settings: dict, state: dict) -> None:
 
 
 def load_weights(model: Sequential, filepath: PathLike) -> None:
-    """Read the weights that a file holds, ours or Keras's; the model must be built."""
+    """What `Sequential.load_weights` does."""
     path = os.fspath(filepath)
     try:
         _assign(model, read(path))
@@ -255,7 +243,7 @@ def _assign(model, stored: hdf5.Stored) -> None:
 
 
 def _by_name(model, arrays: dict) -> list[list[np.ndarray]]:
-    """The arrays of each layer that has weights, of arrays by name."""
+    """The arrays of each layer that has weights, in order; ValueError listing every name and shape that does not fit."""
     shapes = {f"{layer.name}/{name}": shape for layer in model.layers for name, shape in layer.weight_shapes().items()}
     problems = [f"missing {name}" for name in shapes if name not in arrays]
     problems += [f"unexpected {name}" for name in arrays if name not in shapes]

@@ -22,35 +22,48 @@ from minilm.typing import DType, Seed
 
 __all__ = ["Stack", "lock"]
 
-MOST = 62  # layers: a key has that many parts
-lock = threading.RLock()  # of what the first use of a model changes in it, since several threads may use it
-if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that it has not
+lock = threading.RLock()  # held while the first use of a model builds it, since several threads may use one model
+if hasattr(os, "register_at_fork"):  # else a child could wait for a thread of its parent's, which does not exist in the child
     os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 class Stack(Layer):
-    """What `Sequential` is apart from training.
+    """`Sequential` without loss and training: layers, shapes and weights.
 
     Parameters
     ----------
     name : str
     dtype : {float32, float64}
-    seed : int
-        Of the first weights.
+        Of the weights.
+    seed : int, Generator or None
+        Where the first weights come from; None takes fresh entropy.
     """
 
     def __init__(self, name: str, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(dtype=dtype, seed=seed)
         self.name = name
         self.layers: list[SequentialLayer] = []
-        self._declared: tuple | None = None  # shape of the input, where it was told
-        self._hint: int | None = None  # the length in it, where that is no more than an Embedding's input_length
-        self._where = "cpu"  # where the weights lie, or are to lie when they are made
+        self._declared: tuple | None = None  # shape of the input, of an Input or the first layer's arguments
+        self._hint: int | None = None  # the length T in it, where it comes from an Embedding's input_length alone
+        self._where = "cpu"  # the device of the weights, also before they are made
 
     # --- layers ------------------------------------------------------------------------------------------------------
 
     def add(self, layer: SequentialLayer | Input) -> None:
-        """Add a layer at the end, or before all others an `Input`."""
+        """Add a layer at the end; or an `Input`, before the first layer.
+
+        Parameters
+        ----------
+        layer : SequentialLayer or Input
+
+        Raises
+        ------
+        TypeError
+            If it is neither.
+        ValueError
+            If it is in the model already, has the name of another layer, or cannot read what the last layer gives; or if an
+            `Input` does not come first.
+        """
         if isinstance(layer, Input):
             if self.layers or self._declared:
                 raise ValueError("Input belongs before all layers, once")
@@ -62,8 +75,6 @@ class Stack(Layer):
             raise TypeError(f"a layer must come from minilm.sequential, got {checks.describe(layer)}{hint}")
         if any(layer is other for other in self.layers):
             raise ValueError(f"layer {layer.label()} is in the model already; make a second one")
-        if len(self.layers) == MOST:
-            raise ValueError(f"a model has at most {MOST} layers")
         names = {other.name for other in self.layers}
         if layer.name in names:
             if layer._named or layer.built:  # another model may know it by that name
@@ -87,17 +98,25 @@ class Stack(Layer):
         self._changed()
 
     def pop(self) -> SequentialLayer:
-        """Take the last layer away."""
+        """Remove the last layer, and return it; ValueError where there is none."""
         if not self.layers:
             raise ValueError("the model has no layers")
         self._changed()
         return self.layers.pop()
 
     def _changed(self) -> None:
-        """Called when there are other layers."""
+        """Called when a layer has been added, or is about to be removed."""
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> SequentialLayer:
-        """The layer of a name or a number."""
+        """The layer of a name, or of a number that counts from 0.
+
+        Raises
+        ------
+        ValueError
+            If no layer has the name.
+        IndexError
+            If no layer has the number.
+        """
         if index is not None:
             return self.layers[index]
         for layer in self.layers:
@@ -112,16 +131,27 @@ class Stack(Layer):
 
     @property
     def input_shape(self) -> tuple | None:
-        """With None for the batch."""
+        """The shape of the inputs, with None for the batch; None where it is not known yet."""
         return self.layers[0].input_shape if self.built else self._declared
 
     @property
     def output_shape(self) -> tuple | None:
-        """With None for the batch; None before the model is built."""
+        """The shape of the outputs, with None for the batch; None before the model is built."""
         return self.layers[-1].output_shape if self.built else None
 
     def build(self, input_shape: tuple | None = None) -> None:
-        """Make the weights for inputs of a shape that has the batch (None) first."""
+        """Make the weights. Where it is not called, `fit` and `predict` do it for the inputs that they get.
+
+        Parameters
+        ----------
+        input_shape : tuple of int or None, optional
+            The batch (None) included; without it what an `Input` or the first layer has declared.
+
+        Raises
+        ------
+        ValueError
+            If there are no layers, the shape is not known, or a layer cannot read what the one before it gives.
+        """
         shape = self._declared if input_shape is None else (None, *shape_of(tuple(input_shape)[1:]))
         if shape is None:
             raise ValueError("input_shape is missing: such as (None, 10) for rows of 10 ids")
@@ -141,7 +171,7 @@ class Stack(Layer):
             super().to(self._where)
 
     def _check_rank(self, layer, before, shape) -> None:
-        """Say what is meant where a layer wants a sequence and the one before gives its last step."""
+        """`layer.check_rank`; where it wants a sequence and the one `before` gives its last step, the message says what to do."""
         if len(shape) == 2 and 3 in layer.accepts and getattr(before, "return_sequences", True) is False:
             raise ValueError(
                 f"layer {layer.label()} wants inputs of shape {layer.letters}, but layer {before.label()} gives its last step "
@@ -150,18 +180,18 @@ class Stack(Layer):
         layer.check_rank(shape)
 
     def build_for(self, x: np.ndarray) -> None:
-        """Make the weights for an array of inputs, where they are not made yet; ValueError where it does not fit."""
+        """Make the weights for inputs x (N, ...), where they are not made yet; ValueError where x does not fit the layers."""
         if not self.layers:
             raise ValueError("the model has no layers: add them first")
-        with lock:  # another thread may be at it
+        with lock:  # another thread may be building it
             if not self.built:
                 self.build((None, *x.shape[1:]))
         self.compute_output_shape(x.shape)
         if isinstance(self.layers[0], Embedding):
-            self.layers[0].checked(x)  # now, since the order of the rows is another one later
+            self.layers[0].checked(x)  # now: a message then names the row as the user numbers it, before rows are shuffled
 
     def compute_output_shape(self, shape: tuple) -> tuple:
-        """The shape of the outputs for inputs of `shape`, the batch included; ValueError where these do not fit."""
+        """The shape of the outputs for inputs of `shape`, the batch included in both; ValueError where `shape` does not fit."""
         declared = self._declared if self._hint is None else None
         if declared is not None and (
             len(shape) != len(declared)
@@ -176,7 +206,7 @@ class Stack(Layer):
         return tuple(shape)
 
     def _check_width(self, layer, shape: tuple, steps: int | None) -> None:
-        """`layer.check_width`; where an Embedding's input_length has led to the width, the message says so."""
+        """`layer.check_width`; where the width follows from an Embedding's input_length, the message says so."""
         try:
             layer.check_width(shape)
         except ValueError as error:
@@ -191,15 +221,28 @@ class Stack(Layer):
 
     @property
     def parameters(self) -> Parameters:
-        """All parameters by dotted name, in one flat buffer; a layer that other models have too comes here from theirs."""
+        """All parameters by dotted name, in one flat buffer; a layer that another model has too leaves that model's buffer."""
         return Parameters(self.named_parameters(), shared=True)
 
     def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weights in Keras's order and orientation."""
+        """Copies of all layers' weights on the host, in Keras's order and orientation."""
         return [weight for layer in self.layers for weight in layer.get_weights()]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Copy weights in, in the order and orientation of `get_weights`."""
+        """Copy weights in.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            In the order and with the shapes of `get_weights`.
+
+        Raises
+        ------
+        ValueError
+            If the model is not built yet, or if their number or a shape differs.
+        TypeError
+            If one does not hold numbers.
+        """
         weights, start = list(weights), 0
         counts = [len(layer.weight_shapes()) if layer.built else 0 for layer in self.layers]
         if not self.built:
@@ -211,7 +254,7 @@ class Stack(Layer):
             start += count
 
     def count_params(self) -> int:
-        """How many numbers the weights hold."""
+        """How many numbers all weights hold together; ValueError before the model is built."""
         if not self.built:
             raise ValueError(f"the model has no weights yet: {UNBUILT}")
         return self.parameters.count
@@ -223,7 +266,17 @@ class Stack(Layer):
         print_fn: Callable[[str], object] | None = None,
         **_: Any,
     ) -> None:
-        """Print the table of the layers, or hand it to `print_fn`."""
+        """Print a table of the layers, their outputs' shapes and their numbers of parameters, as Keras does.
+
+        Parameters
+        ----------
+        line_length : int, optional
+            Width of the table in characters, 88 without it.
+        positions
+            Accepted as Keras accepts it; it changes nothing here.
+        print_fn : callable, optional
+            Gets the whole table as one str, in place of ``print``.
+        """
         (print_fn or print)(table(self, line_length))
 
     def __repr__(self):
@@ -233,11 +286,11 @@ class Stack(Layer):
 
     @property
     def device(self) -> str:
-        """Where the weights lie, or are to lie when they are made: ``"cpu"`` or ``"cuda"``."""
+        """The device of the weights, also before they are made: ``"cpu"`` or ``"cuda"``."""
         return next((parameter.device for _, parameter in self.named_parameters()), self._where)
 
     def to(self, where: str | DType) -> Stack:
-        """Move the weights, or convert them, as all layers' `to`; those that are made later come there too."""
+        """Move the weights to a device, or convert them, as `Layer.to` does; weights that are made later are made there."""
         super().to(where)
         if isinstance(where, str) and where in devices.DEVICES:
             self._where = where

@@ -27,7 +27,12 @@ __all__ = [
 
 
 class Masking(SequentialLayer):
-    """Skip the steps whose features all equal `mask_value`; they are set to zero."""
+    """Mask the steps of x (B, T, D) whose D features all equal `mask_value`, and set them to zero.
+
+    Parameters
+    ----------
+    mask_value : float
+    """
 
     accepts, letters = (3,), "(batch, time, features)"
 
@@ -47,7 +52,7 @@ class Masking(SequentialLayer):
 
 
 class Flatten(SequentialLayer):
-    """All axes but the batch in one."""
+    """(B, ...) as (B, the product of the other sizes), in row-major order."""
 
     passes_mask = False
 
@@ -62,7 +67,13 @@ class Flatten(SequentialLayer):
 
 
 class RepeatVector(SequentialLayer):
-    """(batch, features) as (batch, n, features): the same vector at n time steps, for a decoder to read."""
+    """x (B, D) as (B, n, D): the same vector at n time steps, for a decoder to read.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+    """
 
     accepts, letters = (2,), "(batch, features)"
     passes_mask = False
@@ -82,7 +93,7 @@ class RepeatVector(SequentialLayer):
 
 
 class GlobalAveragePooling1D(SequentialLayer):
-    """The mean over time, of the steps that the mask keeps."""
+    """The mean over time of the steps that count, (B, T, D) to (B, D); zeros for a row where none does."""
 
     accepts, letters = (3,), "(batch, time, features)"
     passes_mask = False
@@ -105,7 +116,7 @@ class GlobalAveragePooling1D(SequentialLayer):
 
 
 class GlobalMaxPooling1D(SequentialLayer):
-    """The largest number of each feature over time. As in Keras, a mask changes nothing."""
+    """The largest number of each feature over time, (B, T, D) to (B, D). As in Keras, masked steps take part."""
 
     accepts, letters = (3,), "(batch, time, features)"
     passes_mask = False
@@ -124,12 +135,17 @@ class GlobalMaxPooling1D(SequentialLayer):
 
 
 class TimeDistributed(SequentialLayer):
-    """A layer applied to every time step by itself.
+    """A layer applied to every time step by itself: it reads (B T, ...) of inputs (B, T, ...).
 
     Parameters
     ----------
     layer : SequentialLayer
-        Such as Dense.
+        Such as `Dense`. Its weights are the same at all steps.
+
+    Raises
+    ------
+    TypeError
+        If it is no layer of `minilm.sequential`.
     """
 
     letters = "(batch, time, ...)"
@@ -143,7 +159,7 @@ class TimeDistributed(SequentialLayer):
 
     @property
     def activation(self) -> str | None:
-        """The inner layer's."""
+        """The inner layer's activation; None where it has none."""
         return getattr(self.layer, "activation", None)
 
     def check_rank(self, shape: tuple) -> None:

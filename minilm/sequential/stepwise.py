@@ -12,7 +12,7 @@ dropout (1 / (1 - p) or 0 for each row and unit, the same at all steps; ones wit
             h = z h̃ + (1 - z) n
     RNN     h = φ(A + W_hh h̃)
 
-A masked step leaves h and c as they are. Backward, with dh and dc from later steps, φ' and γ' written by what φ and γ gave::
+A masked step leaves h and c as they are. Backward, with dh and dc from later steps, φ' and γ' in terms of φ's and γ's outputs::
 
     LSTM    do = dh φ(c)    dc += dh o φ'    di = dc g    df = dc c'    dg = dc i    da = (di γ', df γ', dg φ', do γ')
             dh̃ = W_hhᵀ da                   dc' = dc f
@@ -43,11 +43,11 @@ class Cell(NamedTuple):
     """What is the same at all steps."""
 
     W_hh: np.ndarray  # (G*H, H)
-    b_hh: np.ndarray | None  # (G*H,), which backward has no use for
-    phi: Callable
-    dphi: Callable  # φ' of what φ gave
-    gamma: Callable
-    dgamma: Callable  # likewise
+    b_hh: np.ndarray | None  # (G*H,); None in backward, which does not read it
+    phi: Callable  # φ
+    dphi: Callable  # φ' in terms of φ's output
+    gamma: Callable  # γ
+    dgamma: Callable  # γ' in terms of γ's output
     reset_after: bool  # of a GRU
 
 

@@ -13,15 +13,16 @@ from numpy.typing import ArrayLike
 from minilm.typing import PathLike
 
 from . import files
-from .checks import check_ids, check_text, several
+from .checks import check_text, several
 from .decode_stream import DecodeStream
 from .post_processor import PostProcessor
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Tokenizer(ABC):
+class Tokenizer(Vocabulary, ABC):
     """A map between texts and sequences of ids 0 ... vocab_size - 1.
 
     A tokenizer is immutable once built: by `train` (from files), `train_from_chunks` (from strings), `load`, or its constructor.
@@ -38,56 +39,7 @@ class Tokenizer(ABC):
     A new tokenizer gives `vocabulary`, `special_tokens`, `_encode`, `_safe_cut`, `_decode`, `_train`, `_fields`, `_from_fields`.
     """
 
-    unk_token: str | None = None
-    eos_token: str | None = None
     post_processor: PostProcessor | None = None
-
-    def __init__(self, vocabulary: Iterable[str], special_tokens: Iterable[str] = ()):
-        self._vocabulary = tuple(vocabulary)
-        self._special_tokens = tuple(special_tokens)
-        self._ids = {token: index for index, token in enumerate(self._vocabulary) if token}
-        if len(self._ids) + self._vocabulary.count("") < len(self._vocabulary):
-            twice = next(token for index, token in enumerate(self._vocabulary) if token and self._ids[token] != index)
-            raise ValueError(f"token {twice!r} is twice in the vocabulary")
-        try:
-            "".join(self._vocabulary).encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"the vocabulary holds a lone surrogate, U+{ord(error.object[error.start]):04X}") from None
-
-    # The vocabulary
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """All tokens, special ones included; a token's place is its id. An empty str: no token has this id."""
-        return self._vocabulary
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of ids, special tokens included."""
-        return len(self._vocabulary)
-
-    @property
-    def special_tokens(self) -> tuple[str, ...]:
-        """The tokens that stand for something other than their spelling."""
-        return self._special_tokens
-
-    @property
-    def unk_token_id(self) -> int | None:
-        """The id that stands for everything the vocabulary lacks, or None."""
-        return None if self.unk_token is None else self._ids[self.unk_token]
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """The id that ends a line or a text, or None."""
-        return None if self.eos_token is None else self._ids[self.eos_token]
-
-    def token_to_id(self, token: str) -> int | None:
-        """The id of a token, None if the vocabulary lacks it."""
-        return self._ids.get(token)
-
-    def id_to_token(self, id: int) -> str:
-        """The token of an id; TypeError or ValueError if it is not one."""
-        return self._vocabulary[int(check_ids(id, self.vocab_size)[0])]
 
     # Text to ids
 

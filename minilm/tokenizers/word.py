@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,12 +11,11 @@ import numpy as np
 
 from minilm.typing import PathLike
 
-from . import files
+from . import files, word_matrix
 from .files import field
 from .word_config import counter, integer_keys, plain
 
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
-MODES = ("binary", "count", "tfidf", "freq")
 COUNTERS = ("word_counts", "word_docs", "index_docs", "index_word", "word_index")
 
 
@@ -200,29 +199,8 @@ class Word:
         """
         if not self.num_words and not self.word_index:
             raise ValueError("sequences_to_matrix needs num_words, or fit_on_texts first, to know the number of columns")
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
-        if mode == "tfidf" and not self.document_count:
-            raise ValueError("mode 'tfidf' needs fit_on_texts or fit_on_sequences first")
-        sequences = list(sequences)
         columns = self.num_words or len(self.word_index) + 1
-        matrix = np.zeros((len(sequences), columns))  # (N, columns)
-        for row, sequence in enumerate(sequences):
-            for index, count in Counter(sequence).items():
-                if index < 0:
-                    raise ValueError(f"sequences must hold indices of at least 0, got {index} in sequence {row}")
-                if index < columns:
-                    matrix[row, index] = self._weight(mode, index, count, len(sequence))
-        return matrix
-
-    def _weight(self, mode: str, index: int, count: int, length: int) -> float:
-        if mode == "binary":
-            return 1
-        if mode == "count":
-            return count
-        if mode == "freq":
-            return count / length
-        return (1 + np.log(count)) * np.log(1 + self.document_count / (1 + self.index_docs.get(index, 0)))
+        return word_matrix.of_sequences(list(sequences), columns, mode, self.document_count, self.index_docs)
 
     # JSON
 

@@ -1,7 +1,7 @@
 """What happens between two steps of a run, each a callback: validation, the log, the progress bar, checkpoints, signals.
 
-`minilm.training.Trainer` has them in this order; `Bar` and `Signals` are for every `Loop`. `Stop`, by which `Signals` works, is
-also used alone, where a piece of work must not be cut in two.
+`minilm.training.Trainer` calls them in this order; `Bar` and `Signals` are for every `Loop`. `Stop`, on which `Signals` is built,
+also serves alone, around work that must not be interrupted in the middle.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP, USER) if
 
 
 class Validation(Callback):
-    """Validates now and then.
+    """Validates every so many steps or seconds, whichever come first.
 
     Parameters
     ----------
     every : int, optional
         Steps between validations.
     seconds : float, optional
-        Validate also when so much time has gone by.
+        Seconds of training between validations.
     """
 
     def __init__(self, every: int | None, seconds: float | None):
@@ -55,7 +55,13 @@ class Validation(Callback):
 
 
 class Rows(Callback):
-    """Writes a row of log.csv every so many steps, after a validation, and when training ends."""
+    """Writes a row of log.csv every so many steps, after a validation, and when training ends.
+
+    Parameters
+    ----------
+    every : int
+        Steps between rows.
+    """
 
     def __init__(self, every: int):
         self._every = every
@@ -79,7 +85,13 @@ class Rows(Callback):
 
 
 class Bar(Callback):
-    """Shows how far training is on a `minilm.training.log.Progress`, which stays open."""
+    """Shows how far training is.
+
+    Parameters
+    ----------
+    shown : Progress
+        Of `minilm.training.log`: the bar, which stays open when training ends.
+    """
 
     def __init__(self, shown: Progress):
         self._shown = shown
@@ -94,7 +106,15 @@ class Bar(Callback):
 
 
 class Checkpoints(Callback):
-    """Writes checkpoints: every so many steps or seconds, and when training ends."""
+    """Writes checkpoints: every so many steps or seconds, whichever come first, and when training ends.
+
+    Parameters
+    ----------
+    every : int, optional
+        Steps between checkpoints.
+    seconds : float, optional
+        Seconds of training between checkpoints.
+    """
 
     def __init__(self, every: int | None, seconds: float | None):
         self._every, self._seconds = every, seconds
@@ -108,7 +128,7 @@ class Checkpoints(Callback):
             self._last = loop.clock.seconds
 
     def due(self, loop: Loop) -> bool:
-        """Whether it is time for one."""
+        """Whether it is time for a checkpoint."""
         if self._every is not None and loop.state.step % self._every == 0:
             return True
         return self._seconds is not None and loop.stepped - self._last >= self._seconds
@@ -120,13 +140,19 @@ class Checkpoints(Callback):
 
 
 class Kept(Callback):
-    """Keeps the checkpoint of every so many steps, in a folder of its own: see `minilm.training.kept`."""
+    """Keeps a checkpoint for good every so many steps, each in a folder of its own: see `minilm.training.kept`.
+
+    Parameters
+    ----------
+    every : int, optional
+        Steps between checkpoints that are kept; None keeps none.
+    """
 
     def __init__(self, every: int | None):
         self._every = every
 
     def on_train_begin(self, loop: Loop) -> None:
-        self._keep(loop)  # one that a process was killed before it kept
+        self._keep(loop)  # if the last process was killed between writing a checkpoint and keeping it
 
     def on_step_end(self, loop: Loop) -> None:
         if self._every is not None and loop.state.step % self._every == 0 and loop.saved != loop.state.step:
@@ -144,8 +170,11 @@ class Stopped(KeyboardInterrupt):
     Attributes
     ----------
     folder : str
+        The run's.
     step : int
+        The steps that were done.
     signal : int
+        The signal's number.
     """
 
     def __init__(self, folder: str, step: int, number: int):
@@ -156,9 +185,9 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Inside this block the first of `SIGNALS` sets ``signal``; a second one ends the program as usual.
 
-    SIGTERM asks a process to end, and so does SIGUSR1, which Slurm sends before the time is up where it is told to. SIGHUP says
-    that its terminal has gone: a closed window, or a connection that broke. Who wants training to go on then starts it under
-    nohup, which has SIGHUP ignored; so it stays here. Only the main thread may set handlers: elsewhere nothing is changed.
+    SIGTERM asks a process to end, and so does SIGUSR1, which Slurm can be told to send before a job's time is up. SIGHUP means
+    that the terminal has gone: a closed window, or a broken connection. Under nohup, where SIGHUP is ignored so that training
+    goes on, it stays ignored. Only the main thread may set handlers: in another one nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -185,22 +214,22 @@ class Stop:
         self._restore()
 
     def act(self) -> None:
-        """After the block: do what the signal that came in it does outside, if one came."""
+        """To be called after the block: if a signal came in it, send it again, so that it has its usual effect."""
         if self.signal is not None:
             signal.raise_signal(self.signal)
 
 
 class Signals(Callback):
-    """Ctrl-C and requests to end while a run trains: the step is finished, and then training ends.
+    """Handles Ctrl-C and the other `SIGNALS` while a run trains: the step is finished, and then training ends.
 
-    From `on_train_end` on a signal does what it does outside; callbacks that come before this one are still shielded there.
+    From this callback's `on_train_end` on a signal has its usual effect; those of callbacks before it in the list are shielded.
 
     Attributes
     ----------
     signal : int or None
         The signal that came.
     stopped : bool
-        Whether it ended training before its time.
+        Whether it ended training before the budget was used up.
     """
 
     def __init__(self) -> None:

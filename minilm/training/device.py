@@ -1,8 +1,8 @@
 """What training on a device needs, once the model is there.
 
-The precision of products (`active`). On a GPU also: batches that are copied ahead, while the step before still runs (`Upload`);
-losses that are read only now and then, since to read one is to wait for the GPU (`Unread`); and steps that are launched as one
-CUDA graph (`GraphedStep`).
+`active` sets the precision of products. For a GPU, `Upload` copies each batch while the step before still runs; `Unread` keeps
+losses on the device and reads many at once, since reading one means waiting for the GPU; and `GraphedStep` launches a step as one
+CUDA graph.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["READ_EVERY", "GraphedStep", "Unread", "Upload", "active", "uploader"]
 
-READ_EVERY = 50  # steps on a GPU, at most, until the host asks for their losses: to ask is to wait
+READ_EVERY = 50  # steps on a GPU, at most, until the host reads their losses, for which it waits
 MOST = 4  # CUDA graphs: each has the memory of a step
 
 
 @contextlib.contextmanager
 def active(device: str, precision: str = "float32") -> Iterator[None]:
-    """Inside this block products have a precision; and ids on a GPU are not checked again, since whoever made the batches did.
+    """Inside this block products have a precision; and ids on a GPU are not checked, since they were when the batch was made.
 
     Parameters
     ----------
@@ -119,12 +119,12 @@ class Upload:
 
 
 class Unread:
-    """Losses of steps, and the norms of their gradients, that nobody has looked at yet.
+    """Losses of steps, and the norms of their gradients, that have not been read yet.
 
     Parameters
     ----------
     device : {"cpu", "cuda"}
-        Where they lie: on a GPU to look at them is to wait for it.
+        Where they lie: to read them from a GPU is to wait for it.
     """
 
     def __init__(self, device: str):
@@ -132,16 +132,16 @@ class Unread:
         self._steps: list[tuple] = []
 
     def add(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
-        """Take in those of a step; a norm may be None."""
+        """Add the loss and the norm of a step, whose norm may be None."""
         self._steps.append((step, loss, norm))
 
     @property
     def due(self) -> bool:
-        """Whether it is time to look: on a CPU always."""
+        """Whether it is time to read them: on a CPU after every step, on a GPU after `READ_EVERY`."""
         return len(self._steps) >= self._every
 
     def read(self) -> list[tuple[int, float, float | None]]:
-        """(step, loss, norm) of all of them; there is none left then."""
+        """(step, loss, norm) of all of them, which are forgotten then."""
         steps, self._steps = devices.to_host(self._steps), []
         return [(step, float(loss), None if norm is None else float(norm)) for step, loss, norm in steps]
 

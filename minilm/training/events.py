@@ -1,4 +1,4 @@
-"""The events of a training loop, and what listens to them.
+"""The events of a training loop, and the callbacks that listen to them.
 
 ::
 
@@ -23,11 +23,11 @@ __all__ = ["EVENTS", "Callback", "checked", "listeners"]
 
 
 class Callback:
-    """What watches a training loop: each method is called at its time, and does nothing unless it is overridden.
+    """Base of what watches a training loop. A callback overrides the methods of the events that it needs; the others do nothing.
 
-    A method may look at the loop (``loop.state.step``, ``loop.loss``, ``loop.model``, ...: see `Loop`), end training after the
-    step with ``loop.stop()``, or raise, which ends it at once, without another checkpoint. The callbacks that a loop is given are
-    called before those of its own, in their order: a stop that they ask for is in the log and the checkpoint of that step.
+    A method may read the loop (``loop.state.step``, ``loop.loss``, ``loop.model``, ...: see `Loop`), end training after the step
+    with ``loop.stop()``, or raise, which ends it at once, without another checkpoint. Callbacks that are handed to a loop are
+    called first, in their order, and the loop's own after them: so the log and the checkpoint of a step know of a stop in it.
 
     Examples
     --------
@@ -56,35 +56,35 @@ class Callback:
     """
 
     def on_train_begin(self, loop: Loop) -> None:
-        """Before the first step, kernels having been compiled."""
+        """Before the first step, after kernels have been compiled."""
 
     def on_step_begin(self, loop: Loop) -> None:
         """Before each step; ``loop.lr``, its learning rate, may be changed here (of ``Sequential.fit`` that of its optimizer)."""
 
     def on_step_end(self, loop: Loop) -> None:
-        """After each step. ``loop.loss`` is the loss before it; on a GPU to look at that is to wait for the GPU."""
+        """After each step. ``loop.loss`` is the loss of its batch, before its update; to read it from a GPU costs a wait."""
 
     def on_validation_end(self, loop: Loop, evaluation: Any) -> None:
-        """After each validation, the last one, which follows `on_train_end`, among them.
+        """After each validation, also the last one, which follows `on_train_end`.
 
-        `evaluation` is a `minilm.training.Evaluation`; of a recipe it is the main metric, a number; of ``Sequential.fit`` a dict.
+        `evaluation` is a `minilm.training.Evaluation`; of a recipe the main metric, a number; of ``Sequential.fit`` a dict.
         """
 
     def on_checkpoint(self, loop: Loop) -> None:
-        """After each checkpoint of training: the folder holds it."""
+        """After each checkpoint, which is in the folder then."""
 
     def on_train_end(self, loop: Loop) -> None:
-        """After the last step, also where a callback or a signal asked for the stop; not where something was raised."""
+        """After the last step, also if a callback or a signal stopped training; not if something was raised."""
 
     def close(self) -> None:
-        """Let go of what was taken, however training ended."""
+        """Release what the callback holds, such as open files; called however training ended."""
 
 
 EVENTS = {name: method for name, method in vars(Callback).items() if name.startswith("on_")}
 
 
 def checked(callbacks: Iterable[Callback]) -> list[Callback]:
-    """The callbacks in a list; TypeError for what is none, and for a method on_... that no event calls."""
+    """The callbacks as a list; TypeError for what is no callback, and for a method on_... that no event has."""
     if isinstance(callbacks, Callback):
         raise TypeError(f"callbacks must be a list of them, got {type(callbacks).__name__} alone")
     callbacks = list(callbacks)

@@ -1,4 +1,4 @@
-"""What a run shows of its course: log.csv, a row every few steps; loss.png, its curves; a bar or lines on stderr meanwhile."""
+"""How a run shows its progress: log.csv, a row every few steps; loss.png, its curves; and a bar or lines on stderr meanwhile."""
 
 from __future__ import annotations
 
@@ -31,10 +31,16 @@ class Log:
 
     Parameters
     ----------
-    folder : path
+    folder : str or os.PathLike
+        The run's.
     keep : int
-        How many bytes of the file belong to the checkpoint that the run goes on from; what comes after them is cut off, so that
-        the log of a resumed run equals that of an undisturbed one. 0 starts anew.
+        How many bytes of the file belong to the checkpoint that the run goes on from. The rest is cut off, so that a resumed run
+        has the same log as one that was never stopped. 0 starts a new file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or written; with its name.
     """
 
     def __init__(self, folder: PathLike, keep: int = 0):
@@ -43,7 +49,7 @@ class Log:
         try:
             self._file = open_in_place(self.path)
             whole = self._file.seek(0, os.SEEK_END) >= keep > 0
-            self._file.truncate(keep if whole else 0)  # a log that somebody shortened is begun anew
+            self._file.truncate(keep if whole else 0)  # a log that is shorter than the checkpoint says is begun anew
             self._file.seek(0, os.SEEK_END)
             if not whole:
                 self._file.write(HEADER.encode())
@@ -54,7 +60,7 @@ class Log:
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def row(self, **values: float | None) -> None:
-        """Append a row; a value that is None is left empty."""
+        """Append a row, with a value for each of `COLUMNS`; the cell of None is empty. OSError with the file's name."""
         cells = ("" if values[name] is None else _cell(name, values[name]) for name in COLUMNS)
         row = (",".join(cells) + "\n").encode()
         self._digest.update(row)
@@ -65,7 +71,7 @@ class Log:
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def flush(self) -> Mark:
-        """Make the rows last, and say how many bytes there are; where somebody has removed the file, it is written again."""
+        """Bring the rows to the disk; returns the file's size and sha256. A file that has been removed is written again."""
         try:
             self._file = under_its_name(self._file, self.path)
             self._file.flush()
@@ -82,7 +88,7 @@ class Log:
 
 
 class NoLog:
-    """What a rank has in place of a `Log` and a `Trace` that another one keeps."""
+    """In place of a `Log` or a `Trace` in all processes of a job but the one that writes them."""
 
     def row(self, *values: Any, **named: Any) -> None:
         """Write nothing."""
@@ -93,7 +99,7 @@ class NoLog:
         return Mark(0, "")
 
     def close(self) -> None:
-        """Nothing was taken."""
+        """There is nothing to close."""
 
 
 def _cell(name: str, value) -> str:
@@ -109,7 +115,7 @@ def read_log(folder: PathLike) -> dict[str, list[float]]:
     ------
     FileNotFoundError
     ValueError
-        Naming the file, and the line if it is one.
+        Naming the file, and the line if one is damaged.
     """
     path = os.path.join(os.fspath(folder), "log.csv")
     with open(path, newline="", encoding="utf-8") as file:
@@ -162,12 +168,12 @@ def plot(folder: PathLike) -> str | None:
 
 
 def line_of(points: int) -> dict:
-    """The form of the line of training losses, so that one point alone is seen."""
+    """Matplotlib's options for the line of training losses, of `points` points; a point alone gets a mark, to be visible."""
     return {"lw": 0.9, "color": "0.6", "marker": "o" if points == 1 else "", "ms": 4}
 
 
 def steps_below(axes: Any) -> None:
-    """The axis of steps: whole numbers, written out (2,500,000 and not 2.5 with 1e6 in the corner)."""
+    """Label the horizontal axis with steps: whole numbers, written out (2,500,000, not 2.5 with 1e6 in the corner)."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("step")
@@ -185,7 +191,7 @@ class Progress:
     unit : str
         What tokens are called: "characters" or "tokens".
     done : float
-        The part of training that an earlier process did.
+        The part of training, in [0, 1], that an earlier process did.
     """
 
     def __init__(self, show: bool | None, unit: str, done: float = 0.0):
@@ -193,7 +199,7 @@ class Progress:
         self._bar = None
         self._stream = Guarded(sys.stderr)
         self._every = LINE_SECONDS
-        self._next = self._every  # there is nothing to say at once
+        self._next = self._every  # nothing is shown before that
         self._first = done
         if self._show and bars.can_draw():
             form = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
@@ -205,7 +211,22 @@ class Progress:
         return self._show and now >= self._next
 
     def update(self, now: float, done: float, step: int, loss: float, tokens: int, note: str = "") -> None:
-        """Show the state: the part of training that is `done`, the last loss, and `tokens` that this process trained on."""
+        """Show how far training is.
+
+        Parameters
+        ----------
+        now : float
+            Seconds since this process began to train.
+        done : float
+            The part of training that is done, in [0, 1].
+        step : int
+        loss : float
+            Of the last step.
+        tokens : int
+            Tokens that this process has trained on.
+        note : str
+            Shown after the loss.
+        """
         self._next = now + self._every
         left = now * (1 - done) / (done - self._first) if done > self._first else 0.0
         rate = tokens / now if now > 0 else 0.0
@@ -219,7 +240,7 @@ class Progress:
             self._bar.refresh()
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line above the bar, which stays."""
         if self._show:
             if self._bar is None:
                 print(text, file=self._stream, flush=True)
@@ -227,14 +248,14 @@ class Progress:
                 self._bar.write(text, file=self._stream)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 def clock(seconds: float) -> str:
-    """``"1:05"``, or ``"2:01:05"`` from an hour on."""
+    """Seconds as text: ``"1:05"``, or ``"2:01:05"`` from an hour on."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

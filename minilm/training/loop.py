@@ -52,31 +52,39 @@ class Loop:
         Each what the model's ``forward`` takes, on the host.
     steps : int, optional
     minutes : float, optional
-        When to stop, if the batches do not end before.
+        The budget: when to stop, if the batches do not end before.
     schedule : callable, optional
-        The learning rate by the part of the budget that is used up, in [0, 1), see `minilm.optimizers.schedules`; needs one.
-        Without it the rate is the optimizer's.
+        ``schedule(done)`` returns the learning rate when a part `done` of the budget, in [0, 1), is used up: see
+        `minilm.optimizers.schedules`. It needs a budget. Without it the learning rate is the optimizer's.
     average : WeightAverage, optional
-        Takes in the weights after each step.
+        Updated with the weights after each step.
     seed : int
-        Of dropout: the key of a step is ``Key(seed, step)``.
+        For dropout: the key of a step is ``Key(seed, step)``.
     callbacks : iterable of Callback
     state : LoopState, optional
-        How far training has come: where it goes on from.
+        How far an earlier run has come, which this one continues.
 
     Attributes
     ----------
     model, optimizer, average, state
     lr : float
-        Of the step that is taken, or that was.
+        The learning rate of the present step, or of the last one.
     ending : bool
         Whether that step is known to be the last.
     clock : Stopwatch
     stepped : float
-        What the clock showed when the last step ended.
+        Seconds on the clock when the last step ended.
+
+    Raises
+    ------
+    TypeError
+        If the model or the optimizer lacks what a step needs.
+    ValueError
+        If the budget is not positive, a schedule has none, the optimizer is another model's, or the job has several processes,
+        whose batches only some loops share.
     """
 
-    shares = False  # whether the ranks of a job share its batches
+    shares = False  # whether the processes of a distributed job share the batches of this loop
     concludes = False  # whether a last validation follows `run`: then `close_callbacks` closes the callbacks, not `run`
 
     def __init__(
@@ -116,17 +124,17 @@ class Loop:
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     def run(self, *callbacks: Callback) -> None:
-        """Train until the batches, or the steps, are used up, or somebody asks for a stop.
+        """Train until the batches end, the budget is used up, or `stop` is called.
 
         Parameters
         ----------
         *callbacks : Callback
-            More of them, which are called after those that the loop was made with.
+            Further callbacks, which are called after those that the loop was made with.
 
         Raises
         ------
         NonFiniteError
-            The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
+            If the loss, or the norm of the gradients, is not finite. On a GPU it is raised when they are read.
         """
         watching = [*self.callbacks, *checked(callbacks)]
         self._listeners = listeners(watching)
@@ -168,28 +176,28 @@ class Loop:
         return iter(self.batches)
 
     def rate(self) -> float:
-        """The learning rate of the next step: that of its middle, where steps are counted."""
+        """The learning rate of the next step. A schedule is read at the middle of the step, where steps are counted."""
         if self.schedule is None:
             return self.optimizer.lr
         return self.schedule(self.budget.done(self.state.step + 0.5, self.state.seconds))
 
     def step(self, batch: tuple) -> tuple[Any, Any]:
-        """One step on a batch: its loss, and the norm of its gradients or None; both on the GPU where the model is."""
+        """One step on a batch: its loss, and the norm of its gradients or None; of a model on a GPU both stay there."""
         with self.workspace.step():
             loss = self.gradients(batch)
         if not devices.on_gpu(loss):
-            self.check(self.state.step, loss, None)  # before it is learned from
+            self.check(self.state.step, loss, None)  # before the weights change
         norm = self.optimizer.step(self.lr)
         if self.average is not None:
             self.average.update()
         return loss, norm
 
     def gradients(self, batch: tuple) -> Any:
-        """The loss of a batch; its gradients are in their buffer then."""
+        """The loss of a batch, whose gradients are added to their buffer."""
         return forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
 
     def count(self, loss: Scalar | float, norm: Scalar | float | None) -> None:
-        """Count a step that was taken, and note its loss and norm."""
+        """Count a step, and keep its loss and norm until they are read."""
         self._unread.add(self.state.step, loss, norm)
         self.state.step += 1
         self.tick()
@@ -210,43 +218,43 @@ class Loop:
         return self.state.step
 
     def note(self) -> str:
-        """What the progress bar adds to the loss."""
+        """What the progress bar shows after the loss."""
         return ""
 
     def tick(self) -> None:
-        """Bring the seconds of the state up to date."""
+        """Copy the clock's seconds into the state."""
         self.state.seconds = self.clock.seconds
 
     # --- for callbacks ------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End training: after this step, or before the next one."""
+        """End training after this step; between two steps, before the next."""
         self.ending = True
 
     def notify(self, event: str, *more: Any) -> None:
-        """Call a method of all callbacks."""
+        """Call the method `event` of all callbacks, with the loop and `more`."""
         for listener in self._listeners[event]:
             listener(self, *more)
 
     @property
     def loss(self) -> float:
-        """The loss of the last step, before the weights moved; NaN before the first step."""
+        """The loss of the last step, with the weights before their update; NaN before the first step."""
         self.read()
         return self._loss
 
     @property
     def gradient_norm(self) -> float | None:
-        """The norm of the last step's gradients before clipping; None where the optimizer has no use for it."""
+        """The norm of the last step's gradients before clipping; None where the optimizer does not compute it."""
         self.read()
         return self._norm
 
     def read(self) -> None:
-        """Read the losses and norms that are unread yet. On a GPU this waits for them, and shows whether they are finite."""
+        """Read the losses and norms of the steps since the last call. On a GPU this waits for them; `check` then sees them."""
         for step, loss, norm in self._unread.read():
             self.take(step, loss, norm)
 
     def take(self, step: int, loss: float, norm: float | None) -> None:
-        """Note the loss and the norm of a step, counted from 0, which were read."""
+        """Check and keep the loss and the norm of a step, counted from 0, as the last ones that were read."""
         self.check(step, loss, norm)
         self._loss, self._norm = loss, norm
 
@@ -265,7 +273,7 @@ class Loop:
 
 
 def _check_arguments(model: Any, optimizer: Any, steps: int | None, minutes: float | None, schedule: Any) -> None:
-    """TypeError or ValueError unless the model and the optimizer fit one another, and a schedule knows when training will end."""
+    """TypeError or ValueError unless the model and the optimizer belong together, and a schedule has a budget."""
     if steps is not None:
         checks.whole("steps", steps, 1, 2**63)
     if minutes is not None:
@@ -285,12 +293,26 @@ def _check_arguments(model: Any, optimizer: Any, steps: int | None, minutes: flo
 
 
 def quiet() -> AbstractContextManager:
-    """Inside this block NumPy does not warn of numbers that are not finite: the loop looks for them itself."""
+    """Inside this block NumPy does not warn of numbers that are not finite: the loop checks for them itself."""
     return np.errstate(over="ignore", invalid="ignore")
 
 
 def forward_backward(model: Trainable, batch: tuple, key: Key) -> Any:
-    """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
+    """The loss of a batch, whose gradients are added to their buffer; of a model on a GPU the loss stays there.
+
+    Parameters
+    ----------
+    model : Trainable
+    batch : tuple
+        The arguments of the model's ``forward``, on the model's device.
+    key : Key
+        For dropout.
+
+    Raises
+    ------
+    TypeError
+        If the batch is no tuple, or the loss is not one number.
+    """
     if not isinstance(batch, (tuple, list)):
         raise TypeError(f"a batch must be a tuple, what forward takes, got {checks.describe(batch)}")
     loss, saved = model.forward(*batch, key=key)

@@ -41,6 +41,10 @@ class RateTest(NamedTuple):
     smoothed: np.ndarray  # (n,)
     suggestion: float  # the rate where the smoothed loss falls most steeply
 
+    def __repr__(self) -> str:
+        tried = f"{len(self.rates)} rates from {self.rates[0]:.3g} to {self.rates[-1]:.3g}"
+        return f"RateTest(suggestion={self.suggestion:.3g}, of {tried})"
+
 
 class _Rising(Callback):
     def __init__(self, low: float, high: float, steps: int, diverged: float):

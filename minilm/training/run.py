@@ -11,6 +11,7 @@ from minilm import models, quantized, tokenizers
 from minilm.files import json_object
 from minilm.hub import model_folder
 from minilm.layers.loading import blank
+from minilm.layers.summary import in_a_line
 from minilm.quantized.storing import fill, stored_as
 from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint
@@ -38,6 +39,10 @@ class Run(NamedTuple):
     tokenizer: Any
     config: RunConfig | None  # None, and so is `state`, where the folder holds a model only
     state: TrainingState | None
+
+    def __repr__(self) -> str:
+        steps = "" if self.state is None else f", {self.state.step:,} steps"
+        return f"Run({self.folder!r}: {in_a_line(self.model)}{steps})"
 
 
 def load_run(folder: PathLike, *, quantize: str | None = None) -> Run:

@@ -11,6 +11,7 @@ from minilm import data, devices, distributed
 from minilm.checksums import file_hash
 from minilm.files import new_folder, written_whole
 from minilm.hub import model_folder
+from minilm.layers.summary import in_a_line
 from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, holds_run
@@ -43,6 +44,10 @@ class Result(NamedTuple):
     evaluation: Evaluation  # on the whole validation text
     sample: str | None  # of a job with several ranks: on rank 0
 
+    def __repr__(self) -> str:
+        model = in_a_line(self.model)
+        return f"Result({self.folder!r}: {model}, {self.state.step:,} steps, validation loss {self.evaluation.loss:.4f})"
+
 
 def train(
     config: RunConfig | None = None,
@@ -67,7 +72,8 @@ def train(
     overwrite : bool
         Put a new run in the place of the one in `out`, which stays until the new one's first checkpoint stands.
     progress : bool, optional
-        Show on stderr how far it is: None as the command line does, a bar on a terminal and lines elsewhere; False nothing.
+        Show how far it is: None as the command line does, a bar on a terminal or in a notebook and lines on stderr elsewhere;
+        False nothing.
     callbacks : iterable of Callback
         What is to be done between the steps, beside what the configuration says; see `minilm.training.Callback`.
 

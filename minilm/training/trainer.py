@@ -126,7 +126,7 @@ class Trainer(LanguageModelLoop):
     # --- the folder ---------------------------------------------------------------------------------------------------
 
     def row(self, lr: float | Array, norm: Scalar | float | None, rate: float | None, validation_loss: float | None) -> None:
-        """A row of the log."""
+        """Write a row of the log: the state, and what the arguments say; `rate` in tokens a second. None leaves a cell empty."""
         state = self.state
         self.log.row(
             step=state.step,

@@ -10,7 +10,8 @@ from .keymap import BERT, GPT2, KEYMAPS, OPENAI_GPT, KeyMap
 from .loading import Loaded, load_weights
 from .published import Published, read_published
 from .saving import save_weights
-from .tensor_file import Entry, StoredArray, TensorFile
+from .tensor_file import StoredArray, TensorFile
+from .tensor_header import Entry
 
 __all__ = [
     "BERT",

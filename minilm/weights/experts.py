@@ -18,7 +18,7 @@ import numpy as np
 from minilm import devices
 from minilm.typing import Array, DType
 from minilm.weights.saving import Item
-from minilm.weights.tensor_file import Entry
+from minilm.weights.tensor_header import Entry
 
 __all__ = ["SplitExperts", "as_installed", "joined"]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from minilm.files import read_json
 from minilm.mistaken import existing_folder
 from minilm.typing import PathLike
-from minilm.weights.tensor_file import Entry, TensorFile
+from minilm.weights.tensor_file import TensorFile
+from minilm.weights.tensor_header import Entry
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -9,7 +9,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.typing import Array
-from minilm.weights.tensor_file import Entry
+from minilm.weights.tensor_header import Entry
 
 __all__ = ["LooseArrays", "as_array"]
 

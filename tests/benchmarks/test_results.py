@@ -26,11 +26,9 @@ def one(tmp_path, monkeypatch):
 
 
 def record_of(*values, name="f1", **more):
-    runs = [
-        {"seed": seed, "metrics": {name: value}, "steps": 1000, "seconds": 3.0, "cpu_seconds": 90.0, "threads": 1, **more}
-        for seed, value in enumerate(values)
-    ]
-    return {"command": "minilm recipe tag", "processor": "a processor", "runs": runs}
+    run = {"steps": 1000, "seconds": 3.0, "cpu_seconds": 90.0, "threads": 1, "processor": "AMD EPYC", **more}
+    runs = [{"seed": seed, "metrics": {name: value}, **run} for seed, value in enumerate(values)]
+    return {"command": "minilm recipe tag", "runs": runs}
 
 
 def test_a_run_is_kept_and_stands_on_the_page(one, capsys):
@@ -51,6 +49,29 @@ def test_a_run_is_kept_and_stands_on_the_page(one, capsys):
     assert len(json.loads((one / "records" / "mine.json").read_text())["runs"]) == 2
     assert main(["results", "run", "mine", "--seeds", "1", *arguments]) == 0
     assert len(json.loads((one / "records" / "mine.json").read_text())["runs"]) == 1
+
+
+def test_each_seed_stands_with_the_processor_that_it_ran_on(one):
+    """Seeds of one command are one row, wherever they ran; a record from before runs named their processor names it once."""
+    folder, record = str(one / "records"), record_of(0.95, 0.96, 0.97)
+    for run in record["runs"]:
+        del run["processor"]
+    os.makedirs(folder)
+    (one / "records" / "mine.json").write_text(json.dumps(record | {"processor": "AMD EPYC"}))
+    elsewhere = {**record_of(0.94)["runs"][0], "processor": "AMD EPYC (znver3)", "cpu_seconds": 240.0, "steps": 2000}
+    for seed in (3, 1):
+        results.keep(folder, "mine", record["command"], elsewhere | {"seed": seed})
+    kept = results.read(folder, "mine")
+    assert [run["processor"] for run in kept["runs"]] == ["AMD EPYC", "AMD EPYC (znver3)"] * 2 and "processor" not in kept
+    text = results_page.page({"mine": kept})
+    assert "| 95.00 ± 1.41 | -4.50, **behind** | 4 | 1.5; 4.0 |" in text
+    first, second = (
+        "1,000 steps, seeds 0, 2, on 1 core of an AMD EPYC",
+        "2,000 steps, seeds 1, 3, on 1 core of an AMD EPYC (znver3)",
+    )
+    assert f"`minilm recipe tag`; {first}; {second}\n" in text
+    results.keep(folder, "mine", "minilm recipe tag --set precision=bf16", elsewhere)
+    assert len(results.read(folder, "mine")["runs"]) == 1
 
 
 def test_a_row_with_others_vectors_stands_below_its_task_and_names_their_file(one, monkeypatch, capsys):

@@ -109,6 +109,13 @@ def test_at_a_prompt_it_is_a_line():
     assert "18 tokens" in repr(found) and "\n" not in repr(found)
 
 
+def test_in_a_notebook_it_is_the_page_in_a_frame():
+    """As one attribute of one element: nothing of the text is markup of the notebook."""
+    found = nasty()
+    ((tag, attributes),) = Reader(found._repr_html_()).elements
+    assert tag == "iframe" and attributes["sandbox"] == "allow-scripts" and attributes["srcdoc"] == interpret.page(found)
+
+
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
 COLOURS = """[...document.querySelectorAll('.map canvas')].map(canvas => {
@@ -144,6 +151,22 @@ def test_it_draws_itself_without_a_complaint(tab, tmp_path, kind):
     drawn = tab.run(COLOURS)
     assert len(drawn) == {"lstm": 3, "gpt": 5, "bert": 4}[kind] and min(drawn) > 20, "the maps hold more than one colour"
     assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "nothing runs out of the page"
+
+
+WATCHED = """<script>setInterval(() => {
+  const ready = document.querySelector('iframe').contentDocument?.documentElement.dataset.ready;
+  if (ready) document.documentElement.dataset.ready = ready;
+}, 20)</script>"""
+
+
+@needs_browser
+def test_it_draws_itself_in_the_frame_of_a_notebook(tab, tmp_path):
+    frame = explained("lstm")._repr_html_().replace(' sandbox="allow-scripts"', "")  # which would not be looked into
+    (tmp_path / "cell.html").write_text(f"<!doctype html><body>{frame}{WATCHED}</body>", encoding="utf-8")
+    tab.open(tmp_path / "cell.html")
+    assert tab.complaints == []
+    assert tab.run("document.querySelector('iframe').offsetHeight") > 600
+    assert tab.run("document.querySelector('iframe').contentDocument.querySelectorAll('section').length") == 5
 
 
 MARGIN = """[...document.querySelectorAll('.map canvas')].map(canvas => {

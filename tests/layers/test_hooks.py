@@ -179,6 +179,21 @@ def test_a_recurrent_model_step_by_step():
     assert not nothing and loss != model.loss(IDS, IDS)
 
 
+def test_of_a_tuple_a_number_replaces_all_and_an_array_the_first():
+    """A decoder without attention reads the encoder's last states alone, not its y: what was replaced gets no gradient."""
+    model = models.Seq2Seq(models.Seq2SeqConfig(9, hidden_size=4, embedding_size=3, attention=None), seed=0)
+    texts = np.array([[1, 2, 3]]), np.array([[1, 5, 6]]), np.array([[5, 6, 2]])
+    before, saved = model.forward(*texts)
+    plain = gradients(model, saved)
+    for value, is_seen in ((0.5, True), (np.full(4, 0.5, np.float32), False)):
+        with minilm.hooks(model, "encoder", outputs={"encoder": value}) as seen:
+            loss, saved = model.forward(*texts)
+            replaced = gradients(model, saved)
+        assert [(part == 0.5).all() for part in seen["encoder"]] == [True, is_seen, is_seen]
+        assert (loss != before) == is_seen and np.array_equal(replaced, plain) != is_seen
+        assert model.parameters.gradients["encoder.weight_ih_l0"].any() != is_seen
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_every_token_of_generation(cell):
     """A recurrent layer's ``step``: its gates are read and replaced, of each token one."""

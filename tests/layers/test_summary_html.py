@@ -10,7 +10,7 @@ class Cells(html.parser.HTMLParser):
 
     def __init__(self, content):
         super().__init__()
-        self.texts, self.tags = [], []
+        self.texts, self.tags, self.styles = [], [], []
         self.feed(content)
 
     def handle_data(self, data):
@@ -18,6 +18,7 @@ class Cells(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.styles.append(dict(attrs).get("style", ""))
 
 
 def test_a_model_in_a_notebook():
@@ -27,6 +28,8 @@ def test_a_model_in_a_notebook():
     for line in model.summary().splitlines():
         assert all(part.strip("│ ") in "".join(cells.texts) for part in line.split("   ") if part.strip("│ "))
     assert cells.texts[-1] == model.summary().splitlines()[-1]
+    styled = [style for tag, style in zip(cells.tags, cells.styles, strict=True) if tag == "td" and style]
+    assert len(styled) > 9 and all("white-space: pre" in style for style in styled), "else Jupyter's style collapses them"
 
 
 def test_names_are_escaped():

@@ -89,7 +89,7 @@ def test_noise_in_time_and_linear_start_belong_to_training_alone():
     model = MemoryNetwork(9, 8, time_noise=0.5, linear_steps=10, memory_size=40, seed=0)
     plain = model.forward(story, question, answers)[0]
     assert plain == model.forward(story, question, answers)[0]
-    ages = [model.forward(story, question, answers, key=Key(0, step))[1].sentences[1][0].ids for step in (3, 3, 4)]
+    ages = [model.forward(story, question, answers, key=Key(0, step))[1].sentences[0][1].ids for step in (3, 3, 4)]
     assert (ages[0] == ages[1]).all() and (ages[0] != ages[2]).any()
     assert (np.diff(ages[0], axis=1) <= -1).all() and (ages[0] > np.arange(12)[::-1]).any(), "later sentences are younger"
     assert model.forward(story, question, answers, key=Key(0, 9))[1].hops[0].attention is None

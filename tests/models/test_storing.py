@@ -7,6 +7,8 @@ import pytest
 import safetensors.numpy
 
 from minilm import layers, models
+from minilm.gradcheck.cases import LAYERS as CHECKED_LAYERS
+from minilm.gradcheck.cases import MODELS as CHECKED_MODELS
 from minilm.random import Key
 
 IDS = np.arange(1, 9).reshape(2, 4)
@@ -54,6 +56,23 @@ def test_it_comes_back_as_it_was(kind, dtype, tmp_path):
     assert set(stored) == set(model.parameters)
     models.save(again, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", [*CHECKED_LAYERS, *CHECKED_MODELS])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_everything_comes_back_in_its_dtype(name, dtype, tmp_path):
+    """Each class in the cases of `minilm gradcheck`, also of those whose layers have no parameters that would say it."""
+    for label, build in (CHECKED_LAYERS | CHECKED_MODELS)[name].items():
+        layer = build()[0]
+        if not isinstance(layer, layers.Layer) or type(layer).__name__ not in {*layers.__all__, *models.__all__}:
+            continue
+        layer.to(dtype)
+        models.save(layer, tmp_path / "layer.safetensors")
+        again = models.load(tmp_path / "layer.safetensors")
+        assert [(path, type(part), part.dtype) for path, part in again.named_layers()] == [
+            (path, type(part), np.dtype(dtype)) for path, part in layer.named_layers()
+        ], label
+        assert np.array_equal(again.parameters.flat, layer.parameters.flat), label
 
 
 def test_it_computes_the_same_dropout_too(tmp_path):

@@ -20,6 +20,7 @@ from minilm.sequential import (
     TimeDistributed,
     losses,
     optimizers,
+    to_categorical,
 )
 
 SPARSE, CATEGORICAL = "sparse_categorical_crossentropy", "categorical_crossentropy"
@@ -129,6 +130,9 @@ def _ones(generator, shape):
         (lambda: Dense(2, activation="sofmax"), ValueError, "did you mean 'softmax'"),
         (lambda: Dense(2, kernel_initializer="glorot"), ValueError, "did you mean 'glorot_"),
         (lambda: LSTM(4, activation="softmax"), ValueError, "activation of a recurrent layer"),
+        (lambda: LSTM(4, activation=["tanh"]), ValueError, "activation of a recurrent layer"),
+        (lambda: Dense(2, activation=["tanh"]), ValueError, "activation must be an activation's name"),
+        (lambda: to_categorical(["a"]), TypeError, "y must be an array of integers"),
         (lambda: GRU(4, recurrent_activation="hardsigmoid"), ValueError, "did you mean 'hard_sigmoid'"),
         (lambda: LSTM(4, recurrent_dropout=1.0), ValueError, "recurrent_dropout"),
         (lambda: LSTM(4, stateful=True), ValueError, "no stateful"),

@@ -55,6 +55,18 @@ def test_the_first_program():
     assert model.count_params() == 100 * 64 + 4 * 64 * (64 + 64 + 1) + 2 * 65
 
 
+def test_a_wrapped_layer_says_what_the_model_reads():
+    model = Sequential([Bidirectional(LSTM(4, input_shape=(5, 3))), Dense(2)])
+    assert model.built and model.input_shape == (None, 5, 3) and model.output_shape == (None, 2)
+
+
+def test_a_model_may_have_many_layers():
+    model = Sequential([Input((2,)), *[Dense(2) for _ in range(80)]], seed=0)
+    model.compile(loss="mse")
+    assert model.predict(np.ones((3, 2)), verbose=0).shape == (3, 2)
+    assert np.isfinite(model.train_on_batch(np.ones((3, 2)), np.ones((3, 2))))
+
+
 def test_one_word_a_step():
     """The same with a word to predict at every step."""
     model = Sequential([Input((5,)), Embedding(9, 16), LSTM(32, return_sequences=True), Dense(9, activation="softmax")], seed=0)

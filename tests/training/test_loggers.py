@@ -152,6 +152,7 @@ def test_the_finder_leaves_everything_as_it_was(make):
     assert all(np.array_equal(after[name], state[name]) for name in state)
     assert 1e-5 < result.suggestion < 10 and len(result.rates) == len(result.losses) <= 80
     assert np.allclose(np.diff(np.log(result.rates)), np.log(1e7) / 79)
+    assert repr(result).startswith(f"RateTest(suggestion={result.suggestion:.3g}, of {len(result.rates)} rates from 1e-05 to ")
     losses = {}
     for lr in (result.suggestion, 1e-5):
         fresh = models.RNNLanguageModel(models.RNNLanguageModelConfig(7, hidden_size=8), seed=0)

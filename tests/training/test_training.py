@@ -44,6 +44,15 @@ def test_it_learns(tiny, tmp_path):
     assert log["tokens"][-1] == pytest.approx(400 * 8 * 16, rel=0.02)
 
 
+def test_what_a_prompt_shows_of_a_run(tiny, tmp_path):
+    """A line with the model's name and size, and no number of it."""
+    result = training.train(tiny(steps=2), out=tmp_path / "run")
+    loss = f"{result.evaluation.loss:.4f}"
+    model = f"{result.model.settings()}), {result.model.parameters.count:,} parameters, 2 steps"
+    assert repr(result).endswith(f"{model}, validation loss {loss})") and repr(result).startswith(f"Result({result.folder!r}: ")
+    assert repr(training.load_run(tmp_path / "run")).endswith(f"{model})")
+
+
 def test_the_files_of_a_run(tiny, tmp_path):
     pytest.importorskip("matplotlib")
     result = training.train(tiny(), out=tmp_path)

@@ -13,6 +13,7 @@ import numpy as np
 from minilm.interpret.surprisal import log_probabilities
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
 from minilm.layers import AttentionPooling
+from minilm.layers.summary import in_a_line
 from minilm.models import BERTClassifier, BERTForSequenceClassification, MeanClassifier, RecurrentClassifier
 from minilm.models.classifier import Classifier
 from minilm.ops import checks
@@ -91,7 +92,7 @@ def explain_label(
     maps = {}
     if isinstance(model, RecurrentClassifier) and isinstance(model.pooling, AttentionPooling):
         maps = {"attention over the words": np.asarray(model.attention(ids[None]))}
-    shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
+    shown = in_a_line(model)
     return Decisions(text, labels[answer], shown, list(pieces), [decision], maps, about=ABOUT)
 
 

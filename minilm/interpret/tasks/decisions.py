@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minilm
+from minilm.interpret.html_page import frame
 from minilm.interpret.path import Integral, Path, integral
 from minilm.interpret.plain import plain
 from minilm.interpret.probes import untouched
@@ -82,6 +83,9 @@ class Decisions:
     def __repr__(self) -> str:
         count, size = len(self.decisions), len(self.pieces)
         return f"Decisions({self.answer!r}, {count} about {size} pieces): minilm.interpret.write_page(it, FILE) shows them"
+
+    def _repr_html_(self) -> str:
+        return frame(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""

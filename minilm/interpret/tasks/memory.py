@@ -18,6 +18,7 @@ import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
 from minilm.interpret.tasks.decisions import Decision, Decisions, check_device
+from minilm.layers.summary import in_a_line
 from minilm.models import MemoryNetwork
 
 __all__ = ["explain_story"]
@@ -84,7 +85,7 @@ def explain_story(
     decision = Decision(
         "answer", names[chosen], names[other], measure, output, float("nan"), read.sum(axis=0), 0.0, 0, choices, shares
     )
-    shown = f"MemoryNetwork({model.settings()}), {model.parameters.count:,} parameters"
+    shown = in_a_line(model)
     rows = [f"hop {k + 1}" for k in range(len(hops))]
     maps = {"where each hop looked": looked, "what each hop read adds": read}
     return Decisions(text, names[chosen], shown, list(sentences), [decision], maps, rows, about=ABOUT)

@@ -18,6 +18,7 @@ import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.layers.summary import in_a_line
 from minilm.models import BERTForQuestionAnswering, Reader
 
 __all__ = ["explain_span"]
@@ -98,7 +99,7 @@ def explain_span(
     start, end = (np.asarray(each[0]) for each in (logits if is_reader else (logits[..., 0], logits[..., 1])))  # (T,) each
     choices = _choices(start, end, pieces[arrays[1].shape[1] :] if is_reader else pieces)
     decision = Decision("span", answer, foil_text, measure, output, baseline, values, error, int(steps), choices, shares)
-    shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
+    shown = in_a_line(model)
     return Decisions(text, answer, shown, list(pieces), [decision], about=ABOUT)
 
 

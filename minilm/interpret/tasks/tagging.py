@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.layers.summary import in_a_line
 from minilm.models import IntentTagger, Tagger
 from minilm.models.tagger import Spelling
 from minilm.ops import checks
@@ -120,7 +121,7 @@ def explain_tags(
         )
     labels = [decision.answer for decision in decisions[: len(decisions) - len(words)]]
     labels += [f"{pieces[t]}/{tags[best[t]]}" for t in words]
-    shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
+    shown = in_a_line(model)
     return Decisions(text, answer, shown, list(pieces), decisions, labels=labels, about=ABOUT)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.layers.summary import in_a_line
 from minilm.models import BERTForTokenClassification
 from minilm.ops import checks
 
@@ -97,6 +98,6 @@ def explain_token_labels(
         measure = f"log p({name}) − log p({against})"
         why = (output, baseline, result.values[n], error, int(steps), choices, [])
         decisions.append(Decision(words[word], name, against, measure, *why))
-    shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
+    shown = in_a_line(model)
     spelled = [f"{words[word]}/{labels[best[word]]}" for word in kept]
     return Decisions(text, answer, shown, list(pieces), decisions, labels=spelled, about=ABOUT)

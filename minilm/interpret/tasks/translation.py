@@ -14,6 +14,7 @@ import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.layers.summary import in_a_line
 from minilm.models import PointerGenerator, Seq2Seq, Transformer
 
 __all__ = ["explain_target"]
@@ -92,7 +93,7 @@ def explain_target(
         decisions.append(
             Decision(f"piece {t + 1}", chosen, other, measure, output, baseline, values[n], error, int(steps), choices, [])
         )
-    shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
+    shown = in_a_line(model)
     maps = {name: weights[places] for name, weights in _attention(model, source, inputs).items()}
     return Decisions(text, answer, shown, list(source_pieces), decisions, maps, about=ABOUT)
 

@@ -1,4 +1,4 @@
-"""Adam in plain NumPy, a line of code a line of definition. Every array has param's shape; new values are returned."""
+"""Adam in plain NumPy, a line of code a line of definition. Every array has param's shape; the new ones are returned."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ m and v start at zero, so their means are too small by the factors 1 - β^t, by 
 v_max = max(v_max, v) replaces v in the last line. The order of operations and the place of eps are PyTorch's. The factors
 are computed once a step, in float64.
 
-An infinite parameter does not decay, λ param is 0 then: a score of -inf, which forbids a tag of `minilm.ops.crf`, stays so.
+An infinite parameter does not decay: λ param counts as 0. So a score of -inf, which forbids a tag of `minilm.ops.crf`, stays.
 
 ``scale`` is the factor of gradient clipping (`minilm.ops.clip`), and ``clear`` zeroes the gradient: both in the same pass
 over memory. Groups of parameters with settings of their own, such as no decay for biases, are calls on slices of the flat

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention in plain NumPy, the whole matrix of weights before one's eyes."""
+"""Scaled dot-product attention in plain NumPy, with the whole matrix P of weights in memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from minilm.ops.philox import oracle as philox
 
 
 def heads(x):
-    """(B, T, H, K) -> (B, H, T, K), and back: a product of two such arrays is one of each head's matrices."""
+    """(B, T, H, K) -> (B, H, T, K), and back: the product of two such arrays is a matrix product for each head."""
     return x.transpose(0, 2, 1, 3)
 
 
 def visible(Tq, Tk, causal, band, key_mask):
-    """Whether query i sees key j."""
+    """Whether query i sees key j: (Tq, Tk), or with a mask (B, 1, Tq, Tk)."""
     i, j = np.arange(Tq)[:, None], np.arange(Tk)  # (Tq, 1), (Tk,)
     see = np.ones((Tq, Tk), bool)  # (Tq, Tk)
     if causal:
@@ -29,7 +29,7 @@ def visible(Tq, Tk, causal, band, key_mask):
 
 
 def zero_hidden(x, key_mask):
-    """Keys or values with zeros where the mask hides them: a weight of 0 times what is there would be NaN if that is."""
+    """Keys or values with zeros where the mask hides them: a NaN there would stay one, times a weight of 0."""
     return x if key_mask is None else np.where(key_mask[:, :, None, None], x, 0)  # (B, Tk, G, K)
 
 
@@ -45,7 +45,7 @@ def sum_heads(dx, G):
 
 
 def scores(query, key, causal, band, key_mask, scale, softcap):
-    """S, -inf where nothing is seen."""
+    """S (B, H, Tq, Tk), with -inf where query i does not see key j."""
     S = scale * heads(query) @ heads(key).swapaxes(2, 3)  # (B, H, Tq, Tk)
     if softcap is not None:
         S = softcap * np.tanh(S / softcap)  # (B, H, Tq, Tk)
@@ -53,12 +53,12 @@ def scores(query, key, causal, band, key_mask, scale, softcap):
 
 
 def or_zero(m):
-    """`m`, and 0 for -inf: so much is subtracted from a row of scores, and of a row of -inf nothing."""
+    """`m` with 0 in place of -inf: it is subtracted from scores, and -inf - (-inf) would be NaN."""
     return np.where(m == -np.inf, 0, m).astype(m.dtype)
 
 
 def factors(shape, dtype, dropout, rng):
-    """Z: dropout's factor for each weight."""
+    """Z (B, H, Tq, Tk): dropout's factor for each weight."""
     if dropout == 0:
         return np.ones((1, 1, 1, 1), dtype)
     threshold, scale = threshold_and_scale(dropout)

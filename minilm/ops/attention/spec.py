@@ -28,9 +28,9 @@ element's place in (B, H, Tq, Tk), as in `minilm.ops.dropout`. What a query sees
     causal           j <= i + Tk - Tq                          aligned at the end: the last query sees all keys
     causal, band     i + Tk - Tq - band < j <= i + Tk - Tq     the last `band` of those
     band             |i - j| < band
-    key_mask         key_mask[j] is True, besides; other keys and values may be any numbers, as those of padding, NaN too
+    key_mask         in addition, key_mask[j] is True; keys and values that it hides may be any numbers, NaN too
 
-With a softcap the scores stay between -softcap and softcap, and those that are small beside it hardly change::
+With a softcap the scores stay between -softcap and softcap, and those that are much smaller hardly change::
 
     S[i, j] = softcap tanh(scale sum_k query[i, k] key[j, k] / softcap)
 
@@ -57,9 +57,9 @@ heads of queries read has the sum of their gradients::
     dkey[j, k] of head g = sum over the heads h with h // (H / G) = g of dkey[j, k] by head h, and dvalue likewise
 
 Saved: the inputs, y for D, and logsumexp, by which a tile of P is computed again from a tile of S: nothing of size Tq Tk.
-A forward over tiles of keys never knows a whole row. It keeps the largest score m so far, the sum l of exp(S - m) and the
-sum o of exp(S - m) value; a tile with a larger score m' turns them into l exp(m - m') and o exp(m - m'), and adds its own. At the
-end y = o / l and logsumexp = m + log l.
+A forward over tiles of keys never holds a whole row. It keeps the largest score m so far, the sum l of exp(S - m) and the
+sum o of exp(S - m) value; at a tile with a larger score m' it first rescales them to l exp(m - m') and o exp(m - m'), then adds
+the tile's. At the end y = o / l and logsumexp = m + log l.
 
 Sources: A. Vaswani et al., Attention is all you need, NIPS 2017; M. Milakov, N. Gimelshein, Online normalizer calculation for
 softmax, arXiv:1805.02867; T. Dao, D. Y. Fu, S. Ermon, A. Rudra, C. Ré, FlashAttention: fast and memory-efficient exact attention

@@ -31,7 +31,9 @@ Everything is elementwise but the two products, so step by step, last step first
     do    = dh tanh(c[t])
     dc   += dh o (1 - tanh²(c[t]))
     di    = dc g        df = dc c'        dg = dc i
-    da    = (di i (1 - i), df f (1 - f), dg (1 - g²), do o (1 - o))        σ' = σ (1 - σ), tanh' = 1 - tanh²
+    da_i  = di i (1 - i)        da_f = df f (1 - f)                        σ' = σ (1 - σ)
+    da_g  = dg (1 - g²)         da_o = do o (1 - o)
+    da    = (da_i, da_f, da_g, da_o)                                       tanh' = 1 - tanh²
     dh'   = W_hhᵀ da                                                       handed to the step before
     dc'   = dc f
 

@@ -33,10 +33,14 @@ Training (`train`) batches no more than a word's window: each word is a step of 
     around each word left, b = 1 .. window is drawn                dynamic windows: near words count more often
     skip-gram:  h = W_in[word]                    targets = neighbours up to b away, one after the other
     CBOW:       h = mean of W_in[neighbours]      target = word
-    for each target: draw K negatives;  dh += g W_out;  W_out -= lr g h             word after word: W_out[v] moves at once
-    then, with the sum over all targets:  W_in -= lr dh                             CBOW: lr dh / C to each of C neighbours
-    lr falls in a line with the words that have been read: at number i = 0 .. m - 1 of the m words left of a sentence of n, before
-    which `done` words of `total` were read, it is lr + (lr_end - lr) min(1, (done + n (i + 1) / m) / total)
+    for each target, with v first the target itself and then each of K negatives, of which those equal to it are left out
+    dh += g W_out[v]            W_out[v] -= lr g h                                  W_out[v] moves before the next v is read
+    W_in[word] -= lr dh         after all targets                                   CBOW: lr dh / C for each of C neighbours
+
+The learning rate falls linearly with the words that have been read. At word i = 0 ... m - 1 of the m words left of a sentence of
+n, before which `done` words of `total` were read, it is::
+
+    lr + (lr_end - lr) min(1, (done + n (i + 1) / m) / total)
 
 So h stays the same while a word predicts its neighbours; Mikolov's program moves W_in[word] after each of them. Questions on
 different words then have nothing in common but the sum dh, and a processor asks several at once: none waits for the result of the

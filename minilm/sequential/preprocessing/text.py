@@ -21,7 +21,7 @@ def hashing_trick(
     lower: bool = True,
     split: str = " ",
 ) -> list[int]:
-    """The words of a text as numbers in [1, n), by a hash of each: two words may have the same.
+    """The words of a text as numbers in [1, n), by a hash of each word: two words may have the same number.
 
     Parameters
     ----------
@@ -33,6 +33,16 @@ def hashing_trick(
         next; "md5" does not.
     filters, lower, split
         As in `text_to_word_sequence`.
+
+    Returns
+    -------
+    list of int
+        A number for each word.
+
+    Raises
+    ------
+    ValueError
+        If n is less than 2, or `hash_function` neither a function nor "md5".
     """
     n = checks.whole("n", n, 2, 2**63)
     if hash_function is None:
@@ -49,5 +59,5 @@ def _md5(word: str) -> int:
 
 
 def one_hot(text: str, n: int, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[int]:
-    """`hashing_trick` with Python's ``hash``; no vector of zeros and a one, whatever Keras calls it."""
+    """`hashing_trick` with Python's ``hash``, and its other arguments. The name is Keras's; no one-hot vector is made."""
     return hashing_trick(text, n, hash, filters, lower, split)

@@ -28,6 +28,16 @@ def in_word(code: int) -> bool:
     return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or code in IN_WORDS
 
 
+def may_begin(firsts: list[str], text: str) -> bool:
+    """Whether one of the characters `firsts`, with which tokens begin, stands in a text, or there are too many to look for."""
+    if len(firsts) > FEW:
+        return True
+    for first in firsts:  # no generator, which would take longer than the search in a sentence
+        if first in text:
+            return True
+    return False
+
+
 class Matcher:
     """Finds added tokens in texts: the leftmost, of those the longest, and so on behind its end.
 
@@ -44,7 +54,7 @@ class Matcher:
         self.patterns = [pattern for pattern in patterns if pattern]
         self._ids = [token.id for token in self.tokens]
         self._few = self.patterns if len(self.patterns) <= FEW else None
-        self._firsts = sorted({pattern[0] for pattern in self.patterns})
+        self.firsts = sorted({pattern[0] for pattern in self.patterns})
         self._plain = not any(token.single_word or token.lstrip or token.rstrip for token in self.tokens)
         self.margin = max(map(len, self.patterns), default=0) + 1
 
@@ -62,12 +72,7 @@ class Matcher:
 
     def may_occur(self, text: str) -> bool:
         """Whether a token may stand in the text, by the characters that tokens begin with: no, for certain, or perhaps."""
-        if len(self._firsts) > FEW:
-            return True
-        for first in self._firsts:  # no generator, which would take longer than the search in a sentence
-            if first in text:
-                return True
-        return False
+        return may_begin(self.firsts, text)
 
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .matching import SPACES, Matcher, code_points
+from .matching import SPACES, Matcher, code_points, may_begin
 from .token import AddedToken, to_json
 
 CHOICES = 16  # sets of allowed special tokens whose matchers are kept
@@ -59,6 +59,7 @@ class AddedTokens:
         by_kind = [*(token for token in self.tokens if token.special), *(token for token in self.tokens if not token.special)]
         self.raw = self._matcher([token for token in by_kind if not token.normalized], None)
         self.normalized = self._matcher([token for token in by_kind if token.normalized], normalize)
+        self._firsts = sorted({*self.raw.firsts, *self.normalized.firsts})
         self._choices: dict[frozenset, AddedTokens] = {}
 
     def _matcher(self, tokens: list[AddedToken], normalize) -> Matcher:
@@ -89,7 +90,7 @@ class AddedTokens:
 
     def may_occur(self, text: str) -> bool:
         """Whether one of the tokens may stand in a text: no, for certain, or perhaps."""
-        return self.raw.may_occur(text) or self.normalized.may_occur(text)
+        return may_begin(self._firsts, text)
 
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it, where nothing is normalised; see `Matcher.segments`."""

@@ -1,8 +1,8 @@
 """Byte-pair encoding.
 
 `ByteLevelBPE` is GPT-2's and GPT-3's, `GPT1BPE` GPT-1's. To read: `alphabet` (how bytes are written), `pieces` (how a text is
-cut), `merging` (the algorithm) and `pair_ranks` (its table), `encoding` (what makes it fast, with `characters`, `words` and
-`ascii_starts`), `training` (how merges are learnt), `hugging_face` (files).
+cut), `merging` (the algorithm) and `pair_ranks` (its table), `encoding` (what makes it fast, with `recent`, `characters`, `words`
+and `ascii_starts`), `training` (how merges are learnt), `hugging_face` (files).
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@
 sum carries through a run of ones: with s the lowest bits of some runs of r, ``~(r + s) & r`` are those runs, whole.
 
 Both functions return a word with bit k set where a piece begins at byte i + k, if one begins at i: for 0 < k < 63, as far as the
-text is known and no more need be. Known are ASCII, most letters of Latin with marks on them (U+00C0 to U+02BF, U+1E00 to U+1EFF)
-and the dashes and quotation marks of U+2010 to U+203F, if all their bytes are among the 64; all bytes of a character have the bit
-of its class. The tests check them against the automaton, which decides where they say nothing.
+text is known and no more need be. `size` bytes of it are left from byte i on, and zeros follow them. Known are ASCII, most
+letters of Latin with marks on them (U+00C0 to U+02BF, U+1E00 to U+1EFF) and the dashes and quotation marks of U+2010 to U+203F,
+if all their bytes are among the 64; all bytes of a character have the bit of its class. The tests check them against the
+automaton, which decides where they say nothing.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _with_suffixes(text, i, starts, apostrophes):
 
 
 @jit(part=True, counted=False)
-def class_starts(text, i):
+def class_starts(text, i, size):
     """By GPT-2's pattern.
 
     A piece begins at what is not white space and differs in class from the byte before, unless that is a space, which goes with
@@ -106,12 +107,12 @@ def class_starts(text, i):
     starts = ~white & ~like_before & ~(space << _ONE) | white & ~(white << _ONE) | white & ~(white >> _ONE)
     starts = _with_contractions(text, i, starts, bytes_in(text, i, 0, 0x27, 1) & (starts | _ONE), 0)
     # What begins at k may depend on byte k + 1, so the last byte that is known to be ASCII says nothing of itself.
-    known = trailing_zeros(beyond | _ONE << np.uint64(63))
+    known = trailing_zeros(beyond | _ONE << np.uint64(min(size, 63)))
     return starts & ((_ONE << known) >> _ONE) - _ONE & ~_ONE if known else np.uint64(0)
 
 
 @jit(part=True, counted=False)
-def word_starts(text, i, kind):
+def word_starts(text, i, size, kind):
     """By the patterns of Qwen (SINGLE_DIGITS), cl100k (THREE_DIGITS) and o200k (CASED).
 
     Letters take the one character before them along, if it is a blank (white space that ends no line) or another character that
@@ -157,7 +158,7 @@ def word_starts(text, i, kind):
     else:
         starts = _with_contractions(text, i, starts, apostrophes, 0x20)
     # A run of white space that is not seen to its end, or has blanks between line ends, is known to begin and no more.
-    known = trailing_zeros(beyond | _ONE << np.uint64(63))
+    known = trailing_zeros(beyond | _ONE << np.uint64(min(size, 63)))
     seen = (_ONE << known) - _ONE
     line_behind = blank + behind_line & ~blank & line
     unclear = (line_behind | white & ~(seen >> _ONE)) & seen

@@ -64,8 +64,8 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
     Ids that cut a character in two, which `encode` gives for rare ones and models make by mistake, decode to U+FFFD where no
     character comes of them; a `DecodeStream` waits for the rest.
 
-    Speed: see `bpe.encoding`, whose tables of recent pieces take 8 MB a thread at most. What a large vocabulary is looked up in
-    is made once and kept in the cache folder (`bpe.table_files`).
+    Speed: see `bpe.encoding`. The tables of recent pieces (`bpe.state`) take 8 MB a thread at most. What a large vocabulary is
+    looked up in is made once and kept in the cache folder (`bpe.table_files`).
 
     References
     ----------
@@ -162,6 +162,10 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
             The text holds a lone surrogate or a disallowed special token (named with its position); or an argument names a token
             that is not special.
         """
+        if pair is None and allowed_special == special.ALL and not disallowed_special:  # the usual case, without a list
+            check_text(text)
+            ids = self._encode(text, 0, "")  # (T,)
+            return ids if self.post_processor is None else self._joined([ids], add_special_tokens)
         parts = []
         for each in (text,) if pair is None else (text, pair):
             check_text(each)
@@ -190,7 +194,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
 
         size = -(-len(texts) // (4 * threads))  # a few parts a thread, so that none waits long for the last one
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
-        self._encoder.entry  # noqa: B018  made once, before the threads begin
+        self._encoder.loops  # noqa: B018  made once, before the threads begin
         with ThreadPoolExecutor(threads) as pool:
             return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
 

@@ -47,16 +47,11 @@ class Encoder:
         return table_files.tables_of(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
 
     @functools.cached_property
-    def entry(self):
-        """The compiled loop, to be called with these tables."""
-        return self._compiled[0].entry_of(self.tables)
+    def loops(self):
+        """The compiled loops, with these tables."""
+        from minilm.tokenizers.bpe import encoding  # not above: it compiles
 
-    @functools.cached_property
-    def _compiled(self):
-        """The modules that compile something, which nothing else needs."""
-        from minilm.tokenizers.bpe import encoding, nfc_scan, pieces
-
-        return encoding, nfc_scan, pieces
+        return encoding.Loops(self.tables, self.states)
 
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
@@ -64,21 +59,16 @@ class Encoder:
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a text, (T,) int32; UnicodeEncodeError for a lone surrogate."""
-        tables, (encoding, nfc_scan, pieces) = self.tables, self._compiled
-        if len(text) <= encoding.SHORT_TEXT and (not self.normalizer or text.isascii()):
-            content = text.encode("utf-8")
-            state = encoding.take_state(self.states, tables, len(content))
-            ids = encoding.encode_short(self.entry, content, tables, state)  # (T,)
-            self.states.append(state)
-            return ids
+        loops = self.loops
+        if len(text) <= loops.short_text and (self.normalizer is None or text.isascii()):
+            return loops.encode_short(text.encode("utf-8"))
+        from minilm.tokenizers.bpe import nfc_scan, pieces
+
         content, size = pieces.padded(text)  # (N + PADDING,)
         if self.normalizer and not (text.isascii() or nfc_scan.is_normal(content, size)):
             normal = nfc.normalized(text)
             content, size = (content, size) if normal is text else pieces.padded(normal)
-        state = encoding.take_state(self.states, tables, size)
-        ids = encoding.encode_all(self.entry, content, size, tables, state)  # (T,)
-        self.states.append(state)
-        return ids
+        return loops.encode(content, size)
 
     def safe_cut(self, text: str, added) -> int:
         """Where a text may be cut so that both parts have the ids of the whole, see `minilm.tokenizers.cuts`."""
@@ -91,7 +81,7 @@ class Encoder:
         return possible & (codes[1:] < _COMPOSES) if self.normalizer else possible
 
     def __getstate__(self):  # what is compiled, tables and what threads write to do not travel to another process
-        local = {"tables", "entry", "_compiled", "states"}
+        local = {"tables", "loops", "states"}
         return {name: value for name, value in self.__dict__.items() if name not in local} | {"states": []}
 
 

@@ -30,6 +30,7 @@ from minilm.tokenizers.bpe.intrinsics import BLOCK, PADDING, byte_at, bytes_in, 
 from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
 FEW, MANY = 24, 256  # bytes looked at one by one before the next are looked at together again, the latter where few are ASCII
+LEAST = 16  # bytes that are worth looking at together
 LONG = 4096  # characters of a text whose UTF-8 is worth asking for by address
 ROOM = 1024  # ends of pieces that are written down together
 CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of a character's entry in `Cutter.table`
@@ -141,7 +142,7 @@ def piece_ends(text, i, stop, cutter, parts, ends):
     Parameters
     ----------
     text : (N + PADDING,) uint8
-        Valid UTF-8, and zeros.
+        Valid UTF-8, and zeros from `stop` on.
     i, stop : int
         0 <= i <= stop <= N, both between characters; the text ends at `stop`.
     cutter : Cutter
@@ -158,11 +159,11 @@ def piece_ends(text, i, stop, cutter, parts, ends):
     count = 0
     while i < stop and count + MANY <= ends.size:
         starts = np.uint64(0)
-        if cutter.ascii and stop - i >= BLOCK and may_begin(byte_at(text, i)) and may_begin(byte_at(text, i + 1)):
+        if cutter.ascii and stop - i >= LEAST and may_begin(byte_at(text, i)) and may_begin(byte_at(text, i + 1)):
             if cutter.ascii == ascii_starts.BY_CLASS:
-                starts = class_starts(text, i)
+                starts = class_starts(text, i, stop - i)
             else:
-                starts = word_starts(text, i, cutter.ascii)
+                starts = word_starts(text, i, stop - i, cutter.ascii)
         if starts:
             begin = i
             while starts:

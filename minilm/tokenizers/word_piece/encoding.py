@@ -71,11 +71,11 @@ class Cutting(WithAddedTokens):
         return ids, offsets, numbers
 
     def _encode(self, text, start, source):
-        codes = code_points(text, start, source)  # (T,)
         if len(text) <= SHORT_TEXT and not self._added.normalized.tokens and not self._added.raw.may_occur(text):
-            ids = self._encode_short(codes)
+            ids = self._encode_short(text.encode("ascii") if text.isascii() else code_points(text, start, source))
             if ids is not None:
                 return ids
+        codes = code_points(text, start, source)  # (T,)
         parts = []
         for begin, end, token in self._added.raw.segments(text):
             if token >= 0:
@@ -85,33 +85,46 @@ class Cutting(WithAddedTokens):
                 parts.append(np.array([token], np.int32) if token >= 0 else self._match(out, size)[0])
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])  # (T,)
 
-    def _encode_short(self, codes: np.ndarray) -> np.ndarray | None:
-        """Ids (T,) of a short text without added tokens, in one compiled call; None where the long way knows more."""
-        calls, rooms, characters, reordered, trie, unknown = self._short
+    def _encode_short(self, codes: np.ndarray | bytes) -> np.ndarray | None:
+        """Ids (T,) of a short text without added tokens, in one compiled call; None where the long way knows more.
+
+        The text is given as its code points (T,), uint32, or, if it is ASCII, as bytes, of which no array is made.
+        """
+        calls, rooms = self._short
         try:
-            work, ids, orders = rooms.pop()
+            room = rooms.pop()
         except IndexError:  # another thread has it
-            work, orders = np.empty((3, 4 * SHORT_TEXT), np.int32), np.empty(4 * SHORT_TEXT, np.uint8)
-            ids = work[2]
-        arguments = codes, characters.table, reordered, trie, unknown, self.max_word_chars, work, orders
-        call = calls.get(codes.itemsize) or self._compiled(arguments)
-        count = call(*arguments)
+            room = self._room()
+        if room.values.table is not self._basic.characters.table:  # which has more pages since
+            room = self._room()
+        call = calls.get(type(codes)) or self._compiled(codes, room)
+        count = call(codes, room)
+        ids = room.values.work[2]
         result = ids[:count].copy() if count >= 0 else None  # (T,)
-        rooms.append((work, ids, orders))
+        rooms.append(room)
         return result
 
-    def _compiled(self, arguments: tuple):
-        """The kernel for short texts whose code points have the size that these arguments' have."""
+    def _room(self):
+        """What one thread encodes short texts with."""
+        from ..bpe.held import Kept
+        from .kernels import Short
+
+        work, orders = np.empty((3, 4 * SHORT_TEXT), np.int32), np.empty(4 * SHORT_TEXT, np.uint8)
+        basic, unknown = self._basic, self._ids[self.unk_token]
+        return Kept(Short(basic.characters.table, basic.reordered, self._trie, unknown, self.max_word_chars, work, orders))
+
+    def _compiled(self, codes, room):
+        """The kernel for short texts that are given as this one is."""
         from minilm.compiled.jit import entry_point
 
         from . import kernels
 
-        return self._short[0].setdefault(arguments[0].itemsize, entry_point(kernels.encode_short, *arguments))
+        return self._short[0].setdefault(type(codes), entry_point(kernels.encode_short, codes, room))
 
     @functools.cached_property
     def _short(self):
-        """Kernels by the size of code points, rooms that no thread writes to now, and what does not change from call to call."""
-        return {}, [], self._basic.characters, self._basic.reordered, self._trie, self._ids[self.unk_token]
+        """Kernels by the type of code points, and rooms that no thread writes to now."""
+        return {}, []
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minilm.compiled.jit import jit
+from minilm.tokenizers.bpe.held import values_of
 
-from .characters import DROP, IDEOGRAPH, LETTER, PAGE, SEVERAL, SPACE
+from .characters import DROP, IDEOGRAPH, LETTER, PAGE, SEVERAL, SPACE, Table
+from .trie import Trie
 
 BLANK = 0x20
 ROOM = 16  # output that one character may need: Unicode decomposes into four at most, each with a blank on either side
@@ -19,7 +23,7 @@ def split(codes, begin, block, table, limit, out, source, orders):
 
     Parameters
     ----------
-    codes : (T,) uint8 or uint32
+    codes : (T,) uint8 or uint32, or bytes
         Code points.
     begin, block : int
         Start at `begin`; after `block` characters stop at the first place where a word ends.
@@ -43,7 +47,7 @@ def split(codes, begin, block, table, limit, out, source, orders):
     n = 0
     new_word = True
     run = 0  # marks since the last character of combining class 0
-    for i in range(begin, codes.size):
+    for i in range(begin, len(codes)):
         if i - begin >= block and new_word:
             return DONE, n, i
         if n + ROOM > out.size:
@@ -84,7 +88,7 @@ def split(codes, begin, block, table, limit, out, source, orders):
                 break
             part += 1
             code, kind, order = table.pool[part, 0], table.pool[part, 1], table.pool[part, 2]
-    return DONE, n, codes.size
+    return DONE, n, len(codes)
 
 
 @jit(counted=False)
@@ -246,26 +250,37 @@ def match(out, size, trie, unknown, limit, ids, firsts, lasts, words, places):
     return n, word
 
 
+class Short(NamedTuple):
+    """What `encode_short` reads, and the room that it writes to."""
+
+    table: Table
+    reordered: int  # how far back at most a mark is moved
+    trie: Trie
+    unknown: int  # the id of a word that cannot be cut wholly into pieces
+    limit: int  # characters of a word that can be
+    work: np.ndarray  # (3, N) int32: characters, their places, and the ids
+    orders: np.ndarray  # (N,) uint8
+
+
 @jit(counted=False)
-def encode_short(codes, table, reordered, trie, unknown, limit, work, orders):
+def encode_short(codes, short):
     """`split` and `match` in one call, for a text whose call would cost more than its work.
 
     Parameters
     ----------
-    codes, table, reordered, trie, unknown, limit
-        As theirs.
-    work : (3, N) int32
-        Is written to: characters, their places, and the ids.
-    orders : (N,) uint8
-        Scratch.
+    codes : (T,) uint32, or bytes
+        Code points.
+    short : Kept
+        Of a `Short`.
 
     Returns
     -------
     count : int
-        The ids are work[2, :count]; -1 where there is no room, or a page of the table is missing.
+        The ids are short.work[2, :count]; -1 where there is no room, or a page of the table is missing.
     """
-    status, size, _ = split(codes, 0, codes.size, table, reordered, work[0], work[1], orders)
+    s = values_of(short)
+    status, size, _ = split(codes, 0, len(codes), s.table, s.reordered, s.work[0], s.work[1], s.orders)
     if status != DONE:
         return -1
-    ids = work[2]
-    return match(work[0], size, trie, unknown, limit, ids, ids, ids, ids, False)[0]
+    ids = s.work[2]
+    return match(s.work[0], size, s.trie, s.unknown, s.limit, ids, ids, ids, ids, False)[0]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from minilm.tokenizers import ByteLevelBPE
-from minilm.tokenizers.bpe import encoding, table_files
+from minilm.tokenizers.bpe import state as thread_state
+from minilm.tokenizers.bpe import table_files
 
 from .helpers import TEXT, small
 
@@ -125,14 +126,27 @@ def test_small_vocabularies_are_not_kept(folder, monkeypatch):
 
 def test_short_texts_have_small_tables_until_there_were_many():
     """And their ids are the same before and after that, for more pieces than the small tables hold too."""
-    small().encode(" " * 2 * encoding.FEW_BYTES)  # has large ones
+    small().encode(" " * 2 * thread_state.FEW_BYTES)  # has large ones
     tokenizer, rng, sizes = new(), np.random.default_rng(0), []
     for _ in range(12):
         text = " ".join("".join(rng.choice(list("etaoins漢"), rng.integers(1, 30))) for _ in range(600))
         ids = tokenizer.encode(text)
-        (state,) = tokenizer._encoder.states
+        (kept,) = tokenizer._encoder.states
+        state = kept.values
         sizes.append(len(state.rows))
         assert ids.tolist() == small().encode(text).tolist()
         assert tokenizer.decode(ids) == text
-    assert sizes == sorted(sizes) and sizes[0] < sizes[-1] == 1 << encoding.ROW_BITS
-    assert len(state.long_rows) == 1 << encoding.LONG_ROW_BITS
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1] == 1 << thread_state.ROW_BITS
+    assert len(state.long_rows) == 1 << thread_state.LONG_ROW_BITS
+
+
+def test_many_short_texts_come_to_large_tables():
+    """Texts that one call encodes, with an array of its own for the ids of each."""
+    tokenizer, words = new(), [*"etaoins", "the", "漢字", "I'm", "  "]
+    rng, sizes, kept = np.random.default_rng(0), [], []
+    for _ in range(2 * thread_state.FEW_BYTES // 400):
+        text = " ".join(rng.choice(words, 200))[: thread_state.SHORT_TEXT]
+        kept.append((text, tokenizer.encode(text)))
+        sizes.append(len(tokenizer._encoder.states[0].values.rows))
+    assert sizes[0] < sizes[-1] == 1 << thread_state.ROW_BITS and len(tokenizer._encoder.states) == 1
+    assert all(tokenizer.decode(ids) == text for text, ids in kept)
