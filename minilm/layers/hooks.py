@@ -62,7 +62,7 @@ class Activations(Mapping[str, Any]):
         The first input.
     outputs : dict of str to ndarray, or to a tuple of them
         ``seen[name]`` is ``seen.outputs[name]``. Of a recurrent layer the tuple (y, h_n, ...), inside
-        a model with y (T, B, H).
+        a model with y (T, B, H), or (B, H) where it runs once a token.
     gradients, input_gradients : dict of str to ndarray, or to a tuple of them
         Of the loss by the output and by the inputs, where ``backward`` ran.
     calls : dict of str to int
@@ -231,7 +231,7 @@ class _Hooked:
         is_alignment = hasattr(layer, "attend")  # which a decoder calls, its memory being projected once for all steps
         self.names = ("attend", "attend_backward") if is_alignment else ("forward", "backward")
         self.plain_forward, self.plain_backward = (getattr(layer, each) for each in self.names)
-        self.plain_step = getattr(layer, "step", None)
+        self.plain_step, self.output_of = getattr(layer, "step", None), getattr(layer, "Output", None)
         self.new_input, self.new_output = new_input, new_output
         values = {what: new for what, new in (("input", new_input), ("output", new_output)) if new is not None}
         self.replaces = Replacement(f"the {' and the '.join(values)} of {name}", layer, values) if values else None
@@ -243,25 +243,30 @@ class _Hooked:
         return {**dict(zip(self.names, (self.forward, self.backward), strict=True)), **self.steps}
 
     def forward(self, x, *others, **options):
-        y, saved = self._call(self.plain_forward, x, others, options, lambda y, _: y)
+        y, saved = self._call(self.plain_forward, x, others, options)
         return y, saved if self.replaces is None else SavedUnder(self.replaces, saved)
 
     def step(self, x, *others, **options):
-        seen = lambda y, state: (y, *(state if isinstance(state, tuple) else (state,)))  # noqa: E731
-        return self._call(self.plain_step, x, others, options, seen)
+        (y, *state), _ = self._call(self._whole_step, x, others, options)
+        return y, state[0] if len(state) == 1 else tuple(state)
 
-    def _call(self, plain, x, others, options, what_is_seen):
+    def _whole_step(self, x, *others, **options):
+        """A step's y and state as one output, like that of forward, so that the same stands in its place."""
+        y, state = self.plain_step(x, *others, **options)
+        return self.output_of(y, *(state if isinstance(state, tuple) else (state,))), None
+
+    def _call(self, plain, x, others, options):
         """The layer's own function, with the input and the output that stand in their places."""
         if self.replaces is not None:
             self.replaces.took_effect = True
         if self.new_input is not None:
             x = _replaced(f"the input of {self.name}", x, self.new_input)
-        y, kept = plain(x, *others, **options)  # kept: what backward saves, or a step's state
+        y, saved = plain(x, *others, **options)
         if self.new_output is not None:
             y = _replaced(f"the output of {self.name}", y, self.new_output)
         if self.seen is not None:
-            self.seen.record(self.name, x, what_is_seen(y, kept))
-        return y, kept
+            self.seen.record(self.name, x, y)
+        return y, saved
 
     def backward(self, dy, saved, *others, **options):
         replaced: Mapping[str, StandIn] = {}  # of forward, which may have run without what stands here now

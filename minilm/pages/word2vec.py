@@ -47,7 +47,7 @@ def backward(saved):
 
 
 def pairs(ids, keep, window: int, rng):
-    """Words and their neighbours, (N,) each, of a text whose word i stays with probability keep[i]."""
+    """Words and their neighbours, (N,) each, of a text from which a word of id i is kept with probability keep[i]."""
     ids = ids[rng.random(len(ids)) < keep[ids]]
     reach = rng.integers(1, window + 1, len(ids))  # (n,) how far each word looks: so near words are neighbours more often
     words, neighbours = [], []

@@ -143,7 +143,7 @@ def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float,
     memory : float
         Bytes that training may take.
     passes : int
-        Over the data, that training usually takes: from it follows the estimate of its time.
+        Passes over the data that training usually takes; its time is estimated from this.
     """
     step, needed = candidate.cost.seconds(machine), candidate.cost.memory()
     rate = candidate.tokens / step

@@ -82,8 +82,9 @@ class SequentialLayer(_Configured):
         Without it the class's name in snake case, with a number from the second one in a model on.
     trainable : bool
         False keeps the weights as they are during training.
-    input_shape, batch_shape : tuple of int or None, optional
+    input_shape, batch_shape : tuple or list of int or None, optional
         On the first layer of a model: the shape of its input without the batch, or with it; None for an axis of any length.
+        An `input_shape` of one axis may be its size alone.
     batch_input_shape, input_dim
         Older spellings of ``batch_shape`` and of ``input_shape=(input_dim,)``.
     dtype : {float32, float64}, optional
@@ -101,7 +102,7 @@ class SequentialLayer(_Configured):
     ValueError
         If the name is empty or has "/" in it, or a size in a shape is neither None nor a whole number of at least 1.
     TypeError
-        If a shape is no tuple, or the dtype is another one.
+        If `input_shape` is of another type, `batch_shape` an int, or the dtype another one.
     """
 
     accepts: tuple[int, ...] = ()  # how many axes the input may have, the batch included; () means any

@@ -106,7 +106,7 @@ class Compiled(Stack):
         ValueError
             If there is no loss, or a name is not known.
         TypeError
-            For any other argument.
+            For an argument that `compile` does not have.
         """
         for name in others:
             if name not in CompileOptions.__annotations__:

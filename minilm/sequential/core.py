@@ -28,9 +28,9 @@ class Input:
 
     Parameters
     ----------
-    shape : tuple of int or None
+    shape : int, or tuple or list of int or None
         Without the batch; None for an axis of any length.
-    batch_shape : tuple of int or None
+    batch_shape : tuple or list of int or None
         The same with the batch, in its place.
     batch_size, dtype, name
         Accepted as Keras accepts them; they change nothing here.
@@ -40,7 +40,7 @@ class Input:
     ValueError
         If both shapes are given, or none, or a size is neither None nor a whole number of at least 1.
     TypeError
-        If the shape is no tuple.
+        If `shape` is of another type, or `batch_shape` an int.
     """
 
     def __init__(

@@ -49,9 +49,11 @@ class Loss:
         self.from_logits = False
 
     def __call__(self, y_true: Array, y_pred: Array) -> float:
-        """The mean of the values, for y_true and y_pred as `forward` takes them."""
+        """The mean of the values that count, for y_true and y_pred as `forward` takes them; 0 where none does."""
+        y_true = np.asarray(y_true)
         y_pred = np.asarray(y_pred, None if np.asarray(y_pred).dtype in checks.FLOATS else np.float32)
-        return float(self.forward(np.asarray(y_true), y_pred, self.from_logits)[0].mean())
+        values, counted = self.forward(y_true, y_pred, self.from_logits)[0], self.counted(y_true)
+        return float(values.mean() if counted is None else values[counted].sum() / max(1, counted.sum()))
 
     def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
         """The loss of every row, or of every step of every row.
@@ -104,7 +106,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     from_logits : bool
         Whether the model's outputs are logits, and not the probabilities p.
     ignore_class : int, optional
-        Targets with this number do not count, as if a mask left them out.
+        Targets with this number do not count in the loss, as if a mask left them out. Metrics count them, as in Keras.
     name : str, optional
 
     Raises
@@ -127,7 +129,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Scalar, Any]:
         C, counted = y_pred.shape[-1], self.counted(y_true)
-        if counted is not None:  # targets that do not count need a class that there is; `Compiled.forward` gives them no weight
+        if counted is not None:  # targets that do not count need a class that there is; no mean takes their values
             y_true = np.where(counted, y_true, 0)
         y_true = checks.ids("y", y_true, C)
         if logits:

@@ -327,7 +327,7 @@ class Sequential(Compiled):
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: ArrayLike | None = None, return_dict: bool = False
     ) -> dict[str, float] | float | list[float]:
-        """`evaluate` on x, y and sample_weight as one batch, silently: a list, or with `return_dict` a dict."""
+        """`evaluate` on x, y and sample_weight as one batch, silently: returns what `evaluate` returns."""
         return self.evaluate(x, y, batch_size=max(1, len(x)), sample_weight=sample_weight, return_dict=return_dict, verbose=0)
 
     def __call__(self, x: ArrayLike, training: bool = False, **_: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ __all__ = ["Sequential", "load_model"]
 
 
 def load_model(filepath: PathLike, compile: bool = True) -> Sequential:
-    """The model of a file that `Sequential.save` wrote; or Keras, if minilm has all of its layers.
+    """The model of a file that `Sequential.save` wrote, or Keras, if minilm has all of its layers.
 
     Parameters
     ----------

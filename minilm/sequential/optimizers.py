@@ -180,7 +180,9 @@ class Optimizer:
         return {} if self._bound is None else self._bound.state_dict()
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy in a state that `state_dict` returned; ValueError where it does not fit the parameters."""
+        """Copy in a state that `state_dict` returned; ValueError where it does not fit the parameters, or there are none yet."""
+        if self._bound is None:
+            raise ValueError(f"optimizer {self.name!r} has no parameters for a state: a model gives it its own at the first step")
         self._bound.load_state_dict(state)
 
 

@@ -44,7 +44,7 @@ class ReduceLROnPlateau(Monitor):
     min_delta : float
         A number is better when it beats the best by more than this.
     cooldown : int
-        So many epochs after a reduction are not counted.
+        After a reduction ``cooldown - 1`` epochs are not counted, as in Keras: 1 does the same as 0.
     min_lr : float
         The learning rate does not fall below it.
 

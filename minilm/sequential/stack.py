@@ -86,6 +86,7 @@ class Stack(Layer):
             while (name := f"{base}_{number}" if number else base) in names:
                 number += 1
             layer.name = name
+        before = self._declared, self._hint
         if not self.layers and self._declared is None and layer.declared_shape is not None:
             self._declared, self._hint = layer.declared_shape, getattr(layer, "input_length", None)
         self.layers.append(layer)
@@ -94,6 +95,7 @@ class Stack(Layer):
                 self._build_layers(self._declared)
         except (ValueError, TypeError):
             self.layers.pop()
+            self._declared, self._hint = before
             raise
         self._changed()
 

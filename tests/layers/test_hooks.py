@@ -217,6 +217,28 @@ def test_every_token_of_generation(cell):
     assert untouched(model) and model.step(ids[:, 0], model.initial_state(1))[0].any()
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_a_step_gives_what_stands_in_the_place_of_its_output_and_its_state(cell):
+    config = models.RNNLanguageModelConfig(vocab_size=7, cell=cell, embedding_size=8, hidden_size=8, num_layers=2)
+    model, ids = models.RNNLanguageModel(config, seed=0), np.array([3])
+
+    def state_under(replacement):
+        with minilm.hooks(model, "recurrent", outputs={"recurrent": replacement}) as seen:
+            _, state = model.step(ids, model.initial_state(1))
+        parts = state if isinstance(state, tuple) else (state,)
+        assert all(np.array_equal(one, other) for one, other in zip(seen["recurrent"][1:], parts, strict=True))
+        return parts
+
+    plain = state_under(lambda output: output)
+    for replacement, factor in (
+        (0.0, 0),  # as of forward: a number for all of (y, h_n, ...), an array for y, a function of the whole tuple
+        (np.zeros(8, np.float32), 1),
+        (lambda output: type(output)(*(2 * part for part in output)), 2),
+    ):
+        for before, after in zip(plain, state_under(replacement), strict=True):
+            assert before.all() and np.array_equal(after, factor * before)
+
+
 @pytest.mark.parametrize("options", [{"input_feeding": True}, {"attend_first": True, "attention": "bahdanau"}], ids=str)
 def test_every_step_of_a_decoder_that_feeds_back(options):
     """Its cells run a step at a time; the gradient by h_t is that of the target's loss."""

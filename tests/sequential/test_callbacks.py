@@ -87,6 +87,10 @@ def test_learning_rates():
     plateau = ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=10, min_lr=3e-4)
     model.fit(X, Y, epochs=5, verbose=0, callbacks=[plateau])
     assert model.optimizer.learning_rate == pytest.approx(3e-4)
+    for cooldown, rates in ((0, [8, 8, 4, 2, 1, 0.5]), (1, [8, 8, 4, 2, 1, 0.5]), (3, [8, 8, 4, 4, 4, 2])):  # Keras's own
+        model = made(optimizer=optimizers.SGD(8.0))
+        plateau = ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=1e9, cooldown=cooldown)
+        assert model.fit(X, Y, epochs=6, verbose=0, callbacks=[plateau]).history["learning_rate"] == rates
     schedule = sequential.LearningRateScheduler(lambda epoch, rate: 0.1 / (1 + epoch))
     model.fit(X, Y, epochs=2, verbose=0, callbacks=[schedule])
     assert model.optimizer.learning_rate == pytest.approx(0.05)

@@ -112,6 +112,14 @@ def test_other_widths_than_built_for():
         model.predict(X[:, :2])
 
 
+def test_a_first_layer_that_is_refused_leaves_no_shape_behind():
+    model = Sequential()
+    with pytest.raises(ValueError, match="'dense'"):
+        model.add(Dense(2, input_shape=(None,)))
+    model.add(Dense(2))
+    assert not model.built and model.predict(np.zeros((3, 5)), verbose=0).shape == (3, 2)
+
+
 def _ones(generator, shape):
     return np.ones(shape)
 
@@ -158,6 +166,7 @@ def _ones(generator, shape):
         (lambda: last().compile("adam", SPARSE, metric=["accuracy"]), TypeError, "no argument 'metric'"),
         (lambda: optimizers.Adam(-1), ValueError, "learning_rate"),
         (lambda: optimizers.Adam(clipnorm=1, clipvalue=1), ValueError, "one of clipnorm"),
+        (lambda: optimizers.Adam().load_state_dict({}), ValueError, "optimizer 'adam' has no parameters for a state"),
         (lambda: losses.CategoricalCrossentropy(label_smoothing=2), ValueError, "label_smoothing"),
         (lambda: Sequential([Dense(2)]).fit(X, X), ValueError, r"call compile\("),
         (lambda: Sequential([Dense(2)]).evaluate(X, X), ValueError, r"call compile\("),

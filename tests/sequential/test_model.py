@@ -19,6 +19,7 @@ from minilm.sequential import (
     Input,
     Sequential,
     Tokenizer,
+    losses,
     optimizers,
     pad_sequences,
 )
@@ -170,6 +171,18 @@ def test_recurrent_dropout_is_for_training_alone():
     assert losses[-1] < 0.7 * losses[0]
     np.testing.assert_array_equal(model(X), model(X))
     assert not np.array_equal(model(X, training=True), model(X))
+
+
+def test_targets_of_an_ignored_class_count_in_metrics_alone():
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=-1)
+    y = np.where(np.arange(len(Y)) % 3, Y, -1)
+    model = made(loss=loss)
+    counted, outputs = y >= 0, model(X)  # (B,), (B, 2)
+    value, accuracy = model.test_on_batch(X, y)
+    expected = -np.log(outputs[counted, Y[counted]]).mean()
+    assert value == pytest.approx(expected, rel=1e-5) and loss(y, outputs) == pytest.approx(expected, rel=1e-5)
+    assert accuracy == pytest.approx((outputs.argmax(1) == y).mean())
+    assert loss(np.full_like(y, -1), outputs) == 0
 
 
 def test_batches_by_hand():

@@ -31,9 +31,9 @@ Normalised at each step, alpha is a log-distribution over tags, and numbers stay
 has a second form, of terms that are not negative: each is -log of the probability of a tag given the one after it and all
 emissions up to it. It loses less to rounding, since log Z and s are both large; with y = tags::
 
-    v[t, i] = alpha[t-1, i] + A[i, y[t]]                  t = 1 ... L - 1
-    v[L, i] = alpha[L-1, i] + end[i]
-    nll     = sum_t (LSE_i v[t, i] - v[t, y[t-1]])        t = 1 ... L; the last LSE is n[L]
+    w[t, i] = alpha[t-1, i] + A[i, y[t]]                  t = 1 ... L - 1
+    w[L, i] = alpha[L-1, i] + end[i]
+    nll     = sum_t (LSE_i w[t, i] - w[t, y[t-1]])        t = 1 ... L; the last LSE is n[L]
 
 Backward. The gradient of log Z with respect to a score is the probability of the tag or transition scored: log Z depends on
 e[t, j] as the logarithm of a sum of terms each of which either has the factor exp(e[t, j]) or has not, and the part of those that

@@ -32,8 +32,8 @@ Everything is elementwise but the two products, so step by step, last step first
     dc   += dh o (1 - tanh²(c[t]))
     di    = dc g        df = dc c'        dg = dc i
     da_i  = di i (1 - i)        da_f = df f (1 - f)                        σ' = σ (1 - σ)
-    da_g  = dg (1 - g²)         da_o = do o (1 - o)
-    da    = (da_i, da_f, da_g, da_o)                                       tanh' = 1 - tanh²
+    da_g  = dg (1 - g²)         da_o = do o (1 - o)                        tanh' = 1 - tanh²
+    da    = (da_i, da_f, da_g, da_o)
     dh'   = W_hhᵀ da                                                       handed to the step before
     dc'   = dc f
 

@@ -33,8 +33,9 @@ Training (`train`) batches no more than a word's window: each word is a step of 
     around each word left, b = 1 .. window is drawn                dynamic windows: near words count more often
     skip-gram:  h = W_in[word]                    targets = neighbours up to b away, one after the other
     CBOW:       h = mean of W_in[neighbours]      target = word
-    for each target, with v first the target itself and then each of K negatives, of which those equal to it are left out
-    dh += g W_out[v]            W_out[v] -= lr g h                                  W_out[v] moves before the next v is read
+    for each target, and for v = the target, then each of K negatives other than it:
+        g = σ(h · W_out[v]) - y                                                     as for the sum: without 1/N
+        dh += g W_out[v]        W_out[v] -= lr g h                                  W_out[v] moves before the next v is read
     W_in[word] -= lr dh         after all targets                                   CBOW: lr dh / C for each of C neighbours
 
 The learning rate falls linearly with the words that have been read. At word i = 0 ... m - 1 of the m words left of a sentence of

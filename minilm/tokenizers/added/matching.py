@@ -28,7 +28,7 @@ def in_word(code: int) -> bool:
     return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or code in IN_WORDS
 
 
-def may_begin(firsts: list[str], text: str) -> bool:
+def has_any(firsts: list[str], text: str) -> bool:
     """Whether one of the characters `firsts`, with which tokens begin, stands in a text, or there are too many to look for."""
     if len(firsts) > FEW:
         return True
@@ -72,7 +72,7 @@ class Matcher:
 
     def may_occur(self, text: str) -> bool:
         """Whether a token may stand in the text, by the characters that tokens begin with: no, for certain, or perhaps."""
-        return may_begin(self.firsts, text)
+        return has_any(self.firsts, text)
 
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it.

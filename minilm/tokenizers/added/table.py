@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .matching import SPACES, Matcher, code_points, may_begin
+from .matching import SPACES, Matcher, code_points, has_any
 from .token import AddedToken, to_json
 
 CHOICES = 16  # sets of allowed special tokens whose matchers are kept
@@ -90,7 +90,7 @@ class AddedTokens:
 
     def may_occur(self, text: str) -> bool:
         """Whether one of the tokens may stand in a text: no, for certain, or perhaps."""
-        return may_begin(self._firsts, text)
+        return has_any(self._firsts, text)
 
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it, where nothing is normalised; see `Matcher.segments`."""

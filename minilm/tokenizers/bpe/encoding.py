@@ -23,7 +23,7 @@ from minilm.tokenizers.bpe.characters import is_of_characters, merge_characters
 from minilm.tokenizers.bpe.held import Kept, values_of
 from minilm.tokenizers.bpe.intrinsics import PADDING, copy_four, prefetch_row
 from minilm.tokenizers.bpe.pieces import padded, piece_ends
-from minilm.tokenizers.bpe.recent import COUNT_SHIFT, KEY, KEY_IDS, keep_long, keep_short, known_ids, known_long, long_hash
+from minilm.tokenizers.bpe.recent import COUNT_SHIFT, KEY_IDS, KEY_MASK, keep_long, keep_short, known_ids, known_long, long_hash
 from minilm.tokenizers.bpe.state import SHORT_TEXT, make_state, make_work, take_state
 from minilm.tokenizers.bpe.tables import Tables
 from minilm.tokenizers.bpe.words import KEY_BYTES, hash_of, key_of
@@ -73,7 +73,7 @@ def _hash_pieces(text, i, count, state, both):
 
 
 @jit(counted=False)
-def encode(text, i, stop, tables, state, out):
+def encode_kernel(text, i, stop, tables, state, out):
     """Encode text[i:stop].
 
     Parameters
@@ -105,7 +105,7 @@ def encode(text, i, stop, tables, state, out):
                 first, second = key_of(text, i, length)
                 hashed = state.hashes[k]
                 row = hashed >> state.shift
-                if rows[row, 0] == first and rows[row, 1] & KEY == second:
+                if rows[row, 0] == first and rows[row, 1] & KEY_MASK == second:
                     copy_four(row_ids, row, 4, out, count)  # all four, so that nothing depends on how many there are
                     n = np.intp(rows[row, 1] >> COUNT_SHIFT)
                     if n > 4:
@@ -126,29 +126,30 @@ def encode(text, i, stop, tables, state, out):
 
 
 @jit(counted=False)
-def encode_short(content, tables, state):
+def encode_short_kernel(content, tables, kept):
     """Encode the UTF-8 of a text of at most SHORT_TEXT characters.
 
     Parameters
     ----------
     content : bytes
-    tables, state : Kept
-        As of `encode`.
+    tables, kept : Kept
+        `tables` and `state` of `encode_kernel`.
 
     Returns
     -------
     count : int
         The ids are state.ids[:count]; _LARGER where there was so much text that large tables are worth their while.
     """
-    room, size = values_of(state), len(content)
-    room.encoded[0] += size
-    if room.encoded[0] > room.encoded[1]:
+    state, size = values_of(kept), len(content)
+    state.encoded[0] += size
+    if state.encoded[0] > state.encoded[1]:
         return _LARGER
     for i in range(size):
-        room.text[i] = content[i]
+        state.text[i] = content[i]
     for i in range(PADDING):
-        room.text[size + i] = 0
-    return encode(room.text, 0, size, tables, state, room.ids)[1]  # no piece is so long that it needs a room of its own
+        state.text[size + i] = 0
+    _, count = encode_kernel(state.text, 0, size, tables, kept, state.ids)  # no piece is so long that it needs a room of its own
+    return count
 
 
 class Loops:
@@ -167,8 +168,8 @@ class Loops:
         self._tables, self._states = Kept(tables), states
         kept = self._tables, make_state(tables, few=True)
         text, size = padded("")
-        self._encode = entry_point(encode, text, 0, size, *kept, np.empty(KEY_IDS, np.int32))
-        self._encode_short = entry_point(encode_short, b"", *kept)
+        self._entry = entry_point(encode_kernel, text, 0, size, *kept, np.empty(KEY_IDS, np.int32))
+        self._entry_short = entry_point(encode_short_kernel, b"", *kept)
 
     def encode_short(self, content: bytes) -> np.ndarray:
         """Ids (T,), int32, of the UTF-8 of a text of at most SHORT_TEXT characters."""
@@ -176,10 +177,10 @@ class Loops:
             state = self._states.pop()
         except IndexError:
             state = make_state(self._tables.values, few=True)
-        count = self._encode_short(content, self._tables, state)
+        count = self._entry_short(content, self._tables, state)
         if count == _LARGER:
             state = make_state(self._tables.values)
-            count = self._encode_short(content, self._tables, state)
+            count = self._entry_short(content, self._tables, state)
         ids = state.values.ids[:count].copy()  # (T,)
         self._states.append(state)
         return ids
@@ -188,11 +189,11 @@ class Loops:
         """Ids (T,), int32, of text[:size], (N + PADDING,) uint8."""
         tables, state = self._tables, take_state(self._states, self._tables.values, size)
         out = np.empty(size + KEY_IDS, np.int32)  # at most an id a byte; memory that is not written to is not taken either
-        i, total = self._encode(text, 0, size, tables, state, out)
+        i, total = self._entry(text, 0, size, tables, state, out)
         while i < size:  # at a piece of thousands of bytes, which needs a room of its own
             piece_ends(text, i, size, tables.values.cutter, 0, state.values.ends)
             roomy = Kept(state.values._replace(work=make_work(int(state.values.ends[0]) - i)))
-            i, count = self._encode(text, i, size, tables, roomy, out[total:])
+            i, count = self._entry(text, i, size, tables, roomy, out[total:])
             total += count
         out.resize(total, refcheck=False)
         self._states.append(state)

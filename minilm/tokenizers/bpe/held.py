@@ -18,12 +18,17 @@ WORDS = 256  # of 64 bits, for a tuple: an array takes seven and more
 
 
 class Kept(int):
-    """The address of a tuple as the machine has it, as long as this object is there.
+    """The address of a tuple as the machine has it, as long as this object is there: for `jit.entry_point` alone.
 
     Parameters
     ----------
     values : NamedTuple
-        Arrays and numbers, or tuples of them.
+        Arrays and numbers, or named tuples of them.
+
+    Raises
+    ------
+    TypeError
+        When it is copied or pickled: the address is that of this object's own memory.
     """
 
     values: tuple
@@ -35,6 +40,9 @@ class Kept(int):
         kept.values, kept._memory = values, memory
         return kept
 
+    def __reduce__(self):
+        raise TypeError("a Kept is an address of this process: copy or pickle its values")
+
 
 class Held(types.Type):
     """Numba's type of a `Kept`."""
@@ -42,6 +50,11 @@ class Held(types.Type):
     def __init__(self, values: types.BaseTuple):
         self.values, self.fields = values, _names(values)  # `kernel_cache` tells types apart by both name and fields
         super().__init__(name=f"Held({values})")
+
+    @property
+    def key(self):
+        """What makes two of them equal: not the name, in which classes of one name and other fields look alike."""
+        return self.values
 
 
 def _names(values: types.BaseTuple) -> str:

@@ -1,4 +1,4 @@
-"""The tables of pieces that a thread has met, and of what the tokens and characters tell without merges.
+"""The tables of pieces that a thread has met, and the look-ups of tokens and characters that need no merges.
 
 A piece of at most 15 bytes is its own key, two words of 64 bits. What its row lacks is looked up in the row beside it, by its
 code point if it is one character, then among the vocabulary's tokens. Pieces of 16 to 62 bytes have a table of their own. Neither
@@ -18,7 +18,7 @@ from minilm.tokenizers.bpe.words import WORD_BYTES, word_of
 KEY_IDS = 12  # of a short piece, that its row has room for
 LONG_COLUMNS = 32  # of 32 bits: in the first a long piece's length and number of ids, from the third on its bytes, then the ids
 COUNT_SHIFT = np.uint64(60)  # in a row's second word: above the piece's length stands the number of ids
-KEY = ~np.uint64(0) >> np.uint64(4)
+KEY_MASK = ~np.uint64(0) >> np.uint64(4)
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
 _ONE = np.uint64(1)
 
@@ -38,7 +38,7 @@ def known_ids(text, i, length, first, second, hashed, tables, state, out, count)
     """
     rows, row_ids, row = state.rows, state.row_ids, hashed >> state.shift
     beside = row ^ _ONE
-    if rows[row, 1] and rows[beside, 0] == first and rows[beside, 1] & KEY == second:
+    if rows[row, 1] and rows[beside, 0] == first and rows[beside, 1] & KEY_MASK == second:
         n = np.intp(rows[beside, 1] >> COUNT_SHIFT)
         for k in range(n):
             out[count + k] = row_ids[beside, 4 + k]

@@ -58,7 +58,7 @@ FAULTS = area(
      "return make_state(tables) if encoded[0] > encoded[1] else state", "return state",
      f"{BPE}/test_table_files.py -k small"),
     ("BPE: short texts' tables of pieces stay small", "minilm/tokenizers/bpe/encoding.py",
-     "    if room.encoded[0] > room.encoded[1]:\n        return _LARGER\n", "", f"{BPE}/test_table_files.py -k short"),
+     "    if state.encoded[0] > state.encoded[1]:\n        return _LARGER\n", "", f"{BPE}/test_table_files.py -k short"),
     ("BPE: the last byte of a text decides of itself", "minilm/tokenizers/bpe/ascii_starts.py",
      "known = trailing_zeros(beyond | _ONE << np.uint64(min(size, 63)))\n    return",
      "known = trailing_zeros(beyond | _ONE << np.uint64(min(size + 1, 63)))\n    return", f"{BPE}/test_tables.py -k blocks"),

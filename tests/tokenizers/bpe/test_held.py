@@ -1,5 +1,7 @@
 """Tuples of arrays that kernels find at an address."""
 
+import copy
+import pickle
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +44,25 @@ def test_a_kernel_reads_and_writes_the_arrays_themselves(outer):
     assert rows.tolist() == [[0, 0], [0, 0], [0, 14], [0, 0]]
     assert other.values.rows.tolist() == [[0, 0], [0, 7], [0, 0]]
     assert kept.values.inner is inner and kept.values.rows is rows
+
+
+def test_classes_of_one_name_are_told_apart_by_their_fields():
+    def named(fields):
+        return NamedTuple("Pair", [(field, np.ndarray) for field in fields])
+
+    @jit(counted=False)
+    def first(kept):
+        return values_of(kept).first[0]
+
+    one, other = np.array([1]), np.array([2])
+    assert first(Kept(named(["first", "second"])(one, other))) == 1
+    assert first(Kept(named(["second", "first"])(one, other))) == 2
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_an_address_is_not_copied(copied):
+    with pytest.raises(TypeError, match="copy or pickle its values"):
+        copied(Kept(Inner(np.arange(5), np.uint64(7))))
 
 
 def test_a_tuple_that_is_too_large_is_refused():
