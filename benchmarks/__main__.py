@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--minutes", type=duration, metavar="M", help="begin no case that would not end within M minutes")
     p.add_argument("--threads", type=positive, metavar="N", help="threads of minilm, BLAS and peers alike (the cores there are)")
     p.add_argument("--without", action="append", default=[], metavar="PEER", help="leave a peer out, or all; repeatable")
-    p.add_argument("--with", action="append", default=[], metavar="PEER", dest="including", help="a peer of slow preparation")
+    p.add_argument("--with", action="append", default=[], metavar="PEER", dest="including", help="one that wants to be named")
     p.add_argument("--no-peers", action="store_true", help="the same as --without all")
     p.add_argument("--json", metavar="FILE", help="the record, written after every row")
     p.add_argument("--resume", action="store_true", help="go on with the record of --json: what it has is not timed again")

@@ -123,10 +123,10 @@ def cpu_name() -> str:
 
 
 def processor() -> str:
-    """The processor's name, and LLVM's of what kernels are compiled for: systems call many processors by one name."""
-    from minilm.ops import target
+    """The processor's name, and LLVM's, whatever kernels are compiled for: systems call many processors by one name."""
+    import llvmlite.binding
 
-    return f"{cpu_name()} ({target.chosen()})"
+    return f"{cpu_name()} ({llvmlite.binding.get_host_cpu_name()})"
 
 
 def blas() -> tuple[str, int | None]:

@@ -35,8 +35,8 @@ LACKING = {
 }  # fmt: skip
 
 
-def processor(machine: dict[str, Any]) -> str:
-    """Of which processor a record's times are: the system's name of it, and what kernels were compiled for.
+def identity(machine: dict[str, Any]) -> str:
+    """What a record's times are of: the processor by the system's name of it, and what kernels were compiled for.
 
     A virtual machine may call many processors by one name: "AMD EPYC" was a Zen 3 with AVX2 and a Zen 5 with AVX-512.
     """
@@ -124,9 +124,9 @@ class Writer:
         }
         if resume and path and os.path.exists(path):
             before = read(path)
-            if processor(before["machine"]) != processor(self.content["machine"]):
+            if identity(before["machine"]) != identity(self.content["machine"]):
                 raise ValueError(
-                    f"{path} is of another processor, {processor(before['machine'])}: --resume adds to this one's alone"
+                    f"{path} is of another processor, {identity(before['machine'])}: --resume adds to this one's alone"
                 )
             if before.get("commit") != self.content["commit"]:
                 raise ValueError(f"{path} is of another commit, {before.get('commit')}: --resume adds to this one's alone")

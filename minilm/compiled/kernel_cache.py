@@ -70,7 +70,8 @@ class KernelCache:
         """Numba calls this before it compiles anew; every change has a name of its own here, so nothing is to be done."""
 
     def _path(self, signature, codegen) -> str:
-        parts = [VERSIONS, repr(codegen.magic_tuple()), self._options, ingredients(self._function), *_fields(signature)]
+        parts = [VERSIONS, _file_hash("minilm.compiled.jit"), repr(codegen.magic_tuple()), self._options]  # `jit` adds options
+        parts += [ingredients(self._function), *_fields(signature)]
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
         return os.path.join(folder(), f"{self._name[-80:]}.{digest}")
 

@@ -18,6 +18,10 @@ function svg(tag, attributes, text) {
   if (text !== undefined) node.textContent = text;
   return node;
 }
+if (location.protocol === "about:") document.querySelector("nav").addEventListener("click", (event) => {
+  const name = event.target.getAttribute("href"); // in a notebook's frame it would lead to the notebook's own page
+  if (name) { event.preventDefault(); document.querySelector(name).scrollIntoView(); }
+});
 const colour = (name, alpha) => `rgba(${getComputedStyle(root).getPropertyValue("--" + name)}, ${Math.max(0, Math.min(1, alpha)).toFixed(3)})`;
 const plain = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
 const digits = (x, n) => (x === null || x === undefined ? "–" : Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(1) : x.toFixed(n));

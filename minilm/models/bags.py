@@ -21,6 +21,7 @@ by the op `minilm.ops.embedding`::
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,8 @@ class Bags(NamedTuple):
 def bags_of(ids: Ids, scale: float, dtype: DType) -> Bags:
     """Sentences, ids (..., J) with 0 for padding; `scale` is s, or 0 without position encoding."""
     kind = {"cpu": Counts, "cuda": Rows}[devices.device_of(ids)]
-    return Bags(kind.of(ids.reshape(-1, ids.shape[-1]), scale, dtype), ids.shape[:-1])
+    shape = ids.shape[:-1]
+    return Bags(kind.of(ids.reshape(math.prod(shape), ids.shape[-1]), scale, dtype), shape)
 
 
 class BagEmbedding(Embedding):

@@ -42,12 +42,12 @@ from minilm.ops.workspace import empty, scratch
 
 __all__ = ["packed", "product", "transposed_product", "transposed_products"]
 
-FIRST, SECOND = (2 / 3, 1 / 2) if REGISTERS == 32 else (1, 3 / 4)  # shares of these caches: measured on Zen 5; on Zen 3
-DEPTH = max(64, int(caches.size(1) * FIRST) // (2 * VECTOR) // 64 * 64)  # rows k of a panel, a share of the first cache
-CHUNK = max(64, int(caches.size(2) * SECOND) // (DEPTH * 4) // 64 * 64)  # rows of a, DEPTH of each, a share of the second cache
+FIRST_SHARE, SECOND_SHARE = (2 / 3, 1 / 2) if REGISTERS == 32 else (1, 3 / 4)  # of these caches: measured on Zen 5; Zen 3
+DEPTH = max(64, int(caches.size(1) * FIRST_SHARE) // (2 * VECTOR) // 64 * 64)  # rows k of a panel, a share of the first cache
+CHUNK = max(64, int(caches.size(2) * SECOND_SHARE) // (DEPTH * 4) // 64 * 64)  # rows of a: a share of the second cache
 GROUP = 4  # panels that are packed at a time where a matrix is read along its rows
 TILES = 4 if REGISTERS == 32 else 8  # whose rows are packed at a time where they are columns of a
-TOGETHER = TILES * ROWS  # numbers of a row of a that they are
+TILE_COLUMNS = TILES * ROWS  # numbers of a row of a that they are
 SHALLOW = 8  # numbers k up to which an array that is written to takes longer than the products
 WORTH = 3 * 2**13 * VECTOR  # multiply-adds that are worth a thread: some 8 µs
 
@@ -124,12 +124,14 @@ def _pack_left(a, row, last, first, depth, left):
     whole = (last - row) // ROWS
     for group in range(0, whole, TILES):
         for k in range(depth):
-            fetch_numbers(TOGETHER, a, first + k + AHEAD, row + group * ROWS)
+            fetch_numbers(TILE_COLUMNS, a, first + k + AHEAD, row + group * ROWS)
             for i in range(group, min(whole, group + TILES)):
                 copy_numbers(ROWS, a, first + k, row + i * ROWS, left[i], k)
-    for r in range(row + whole * ROWS, last):
-        for k in range(depth):
-            left[whole, k, r - row - whole * ROWS] = a[first + k, r]
+    rest = last - row - whole * ROWS
+    for k in range(depth if rest > 0 else 0):
+        for r in range(rest):
+            left[whole, k, r] = a[first + k, row + whole * ROWS + r]
+        left[whole, k, rest:] = 0  # which is multiplied too: chance numbers may be slow ones
 
 
 @jit(counted=False)

@@ -158,7 +158,8 @@ def multiply_tile(typingctx, rows, transposed, a, first, count, b, c, column, ad
     """c[first + r, column : column + 2W] = a[first + r] @ b for r < count <= rows; a (., K), b (K, 2W), c (., N).
 
     With `transposed`, a is (K, .) and a[:, first + r] takes part. With `add` the product is added to what c holds. The rows from
-    `count` on repeat the last one: they load what it loads and store what it stores.
+    `count` on store where the last one does, before it; without `transposed` they load what it loads, with it the numbers that
+    follow: `rows` of them must be there from a[:, first] on.
     """
     if not isinstance(rows, types.IntegerLiteral) or not isinstance(transposed, types.IntegerLiteral):
         return None
@@ -207,7 +208,7 @@ def fetch_numbers(typingctx, count, a, row, column):
 
 @intrinsic(prefer_literal=True)
 def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, add, like):
-    """`_tile` of ROWS rows by addresses and steps in bytes, see `_emit`; `like` is a number of the dtype."""
+    """`multiply_tile` of ROWS rows by addresses and steps in bytes, see `_emit`; `like` is a number of the dtype."""
     if not isinstance(transposed, types.IntegerLiteral):
         return None
     signature = types.void(transposed, *[types.intp] * 8, types.boolean, like)

@@ -167,6 +167,11 @@ def test_it_draws_itself_in_the_frame_of_a_notebook(tab, tmp_path):
     assert tab.complaints == []
     assert tab.run("document.querySelector('iframe').offsetHeight") > 600
     assert tab.run("document.querySelector('iframe').contentDocument.querySelectorAll('section').length") == 5
+    within = "document.querySelector('iframe').contentDocument"
+    tab.run(f"{within}.documentElement.style.scrollBehavior = 'auto'")
+    tab.run(f"{within}.querySelector('nav a[href$=traces]').click()")
+    place = tab.run(f"{within}.getElementById('traces').getBoundingClientRect().top")
+    assert abs(place) < 640 and tab.complaints == [], "the link leads to the section within the frame"
 
 
 MARGIN = """[...document.querySelectorAll('.map canvas')].map(canvas => {

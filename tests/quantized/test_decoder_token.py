@@ -101,6 +101,7 @@ def test_the_kernel_is_what_writes_and_sees_changes():
 def test_products_of_bfloat16_are_by_layers():
     model = transformer("tied")
     cache = model.encode(SOURCE, LENGTHS, tokens=5).cache.extended(1)
+    assert reader_of(model, cache, TransformerReader) is not None
     with minilm.precision("bf16"):
         assert reader_of(model, cache, TransformerReader) is None
 

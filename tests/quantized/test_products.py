@@ -125,7 +125,9 @@ def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
     ways += ("plain", "signed")
     rng = np.random.default_rng(0)
     codes = rng.integers(-127, 128, (4, 64)).astype(np.int8)
+    codes[0], codes[1] = 127, -127
     panel = rng.integers(0, 256, (16, dot.WIDTH, 4)).astype(np.uint8)
+    panel[:, 0] = 0  # weights of -128: with codes of 127 the largest sums that there are
     begin = -128 * codes.astype(np.int32).reshape(4, 2, 32).sum(axis=2, dtype=np.int32).T.copy()  # (G, 4), of two groups
     factor, scales = np.array([[1.0] * 4, [2.0] * 4], np.float32), np.array([[1.0], [4.0]] * np.ones(dot.WIDTH), np.float32)
     weights = panel.transpose(1, 0, 2).reshape(dot.WIDTH, 64).astype(np.int32) - 128
@@ -133,6 +135,7 @@ def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
     shift = np.arange(dot.WIDTH, dtype=np.float32)
     expected = parts[0] + 8 * parts[1] + shift
     fours = rng.integers(0, 16, (dot.WIDTH, 64)).astype(np.uint8)  # of int4, with scales 1 and 4 as above, and 8 taken off
+    fours[0] = 15
     small = packing.pack_int4(fours, *(np.tile(np.array(pair, np.float16), (dot.WIDTH, 1)) for pair in ([1, 4], [-8, -32])))
     parts = [codes[:, half].astype(np.int32) @ (fours[:, half].T - 8.0) for half in (slice(32), slice(32, 64))]
     expected_int4 = parts[0] + 8 * parts[1] + shift
