@@ -20,11 +20,11 @@ def _forward(start, stop, x, residual, gamma, beta, eps, total, means, rstds, y)
     real = x.dtype.type
     for n in range(start, stop):
         branch, around, row = x[n], residual[n], total[n]
-        mean = real(0)
         for d in range(D):
-            t = branch[d] + around[d]
-            row[d] = t
-            mean += t
+            row[d] = branch[d] + around[d]
+        mean = real(0)
+        for d in range(D):  # by itself: a loop that also stores sums in another order where arrays lie close together
+            mean += row[d]
         means[n], rstds[n] = normalise(row, mean / real(D), gamma, beta, eps, y[n])
 
 

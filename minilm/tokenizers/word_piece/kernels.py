@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.held import values_of
 
 from .characters import DROP, IDEOGRAPH, LETTER, PAGE, SEVERAL, SPACE, Table
-from .trie import Trie
+
+if TYPE_CHECKING:
+    from .trie import Trie  # which is made by kernels of this file
 
 BLANK = 0x20
 ROOM = 16  # output that one character may need: Unicode decomposes into four at most, each with a blank on either side
