@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import record, report
+from benchmarks.machine import identity
 
 LEAST = 1.05  # a change of less is none
 Row = dict[str, Any]
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
 
 def compared(old: dict, new: dict, everything: bool = False) -> tuple[list[str], bool]:
     """What is to be said, and whether a row became slower."""
-    same = record.identity(old["machine"]) == record.identity(new["machine"])
+    same = identity(old["machine"]) == identity(new["machine"])
     lines = heads(old, new, same)
     before = {row["name"]: row for row in old["results"]}
     rows, verdicts = [], []
@@ -55,7 +56,7 @@ def compared(old: dict, new: dict, everything: bool = False) -> tuple[list[str],
 def heads(old: dict, new: dict, same: bool) -> list[str]:
     """Of what the records are: first of all, whether of one processor."""
     lines = [
-        f"{name}: {record.identity(content['machine'])}, {content.get('date') or 'no date'}, "
+        f"{name}: {identity(content['machine'])}, {content.get('date') or 'no date'}, "
         f"commit {(content.get('commit') or 'unknown')[:12]}{' and changes' if content.get('changed') else ''}"
         for name, content in (("old", old), ("new", new))
     ]

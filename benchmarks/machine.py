@@ -6,6 +6,7 @@ import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ class Machine:
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         threads = ", ".join(f"{name} {number}" for name, number in self.threads.items())
         return [
-            f"{self.cpu} ({self.kind}), {self.cores} cores; threads: {threads}",
+            f"{identity(vars(self))}, {self.cores} cores; threads: {threads}",
             f"{versions}; BLAS {self.blas}",
             f"float32: {self.peak / 1e9:.0f} GFLOP/s in registers, {self.matmul / 1e9:.0f} by BLAS; "
             f"{self.levels[0][1] / 1e9:.0f} GB/s in the first cache, {self.bandwidth / 1e9:.1f} in memory (read + written)",
@@ -120,6 +121,15 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def identity(machine: dict[str, Any]) -> str:
+    """What a record's times are of: the processor by the system's name of it, and what kernels were compiled for.
+
+    A virtual machine may call many processors by one name: "AMD EPYC" was a Zen 3 with AVX2 and a Zen 5 with AVX-512.
+    """
+    kind = machine.get("kind")
+    return f"{machine.get('cpu') or 'unknown processor'}{f' ({kind})' if kind else ''}"
 
 
 def processor() -> str:
@@ -189,7 +199,7 @@ def measure(threads: int, quick: bool = False) -> Machine:
 
 def best_ever(now: Machine) -> Machine:
     """The machine with the best rates that its processor showed in any run, which are kept."""
-    key = f"{now.cpu} ({now.kind}), {now.threads['minilm']} threads, {now.blas}"
+    key = f"{identity(vars(now))}, {now.threads['minilm']} threads, {now.blas}"
     before = kept.read("roofs").get(key)
     if before and len(before["levels"]) == len(now.levels):
         now = now.better(replace(now, **{name: before[name] for name in RATES}))

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks import record, report
+from benchmarks.machine import identity
 from benchmarks.suites import SUITES, cases
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -87,7 +88,7 @@ def block(contents_of: str, contents: list[dict[str, Any]]) -> list[str]:
     by_processor: dict[str, list[dict[str, Any]]] = {}
     for content in contents:
         if content["format"] >= record.FORMAT:  # before, a record did not say for which processor kernels were compiled
-            by_processor.setdefault(record.identity(content["machine"]), []).append(content)
+            by_processor.setdefault(identity(content["machine"]), []).append(content)
     for _, own in sorted(by_processor.items()):
         lines += machine_lines(own, names, words)
     return lines or ["no records"]

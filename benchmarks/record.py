@@ -24,6 +24,7 @@ import sys
 from typing import Any
 
 from benchmarks.case import Result, utc
+from benchmarks.machine import identity
 from benchmarks.timing import Spread, spread
 from minilm import files
 
@@ -33,15 +34,6 @@ LACKING = {
     "target": None, "against": "torch", "reached": None, "dropped": {}, "error": None, "note": None, "conditions": {}, "date": "",
     "facts": {}, "also": {},
 }  # fmt: skip
-
-
-def identity(machine: dict[str, Any]) -> str:
-    """What a record's times are of: the processor by the system's name of it, and what kernels were compiled for.
-
-    A virtual machine may call many processors by one name: "AMD EPYC" was a Zen 3 with AVX2 and a Zen 5 with AVX-512.
-    """
-    kind = machine.get("kind")
-    return f"{machine.get('cpu') or 'unknown processor'}{f' ({kind})' if kind else ''}"
 
 
 def row(result: Result) -> dict[str, Any]:

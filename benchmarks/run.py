@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 import warnings
@@ -25,7 +24,7 @@ def run(cases: list[Case], peers: Peers, options) -> int:
     host = measured_host(cases, peers, options.quick)
     writer = record.Writer(options.json, host, options.resume)
     left = [case for case in cases if not options.resume or case.name not in writer.names]
-    watch = Watch(peers.threads or 1, record.identity(dataclasses.asdict(host)), options.quick)
+    watch = Watch(peers.threads or 1, machine.identity(vars(host)), options.quick)
     print("\n".join(host.lines()) + "\n")
     table = report.Table([case.name for case in left])
     print("\n".join(table.head()), flush=True)
