@@ -124,7 +124,7 @@ FAULTS = area(
     ("a token file is gone on with from the text's beginning", "minilm/data/token_writer.py",
      "Text(source.path, source.start + done.characters, source.stop", "Text(source.path, source.start, source.stop",
      "tests/data/test_token_files.py -k killed"),
-    ("the kernels' cache takes a folder of others", "minilm/files.py", "if not is_own(status):", "if False:",
+    ("the kernels' cache takes a folder of others", "minilm/cache_folders.py", "if not is_own(status):", "if False:",
      "tests/compiled/test_kernel_cache.py"),
     ("a window ends at the edge of a shard", "minilm/data/shards.py", "        while start < stop:\n",
      "        while start < stop and not pieces:\n", "tests/data/test_shards.py"),
