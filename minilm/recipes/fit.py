@@ -36,7 +36,7 @@ from minilm.recipes.state import RecipeState, Row
 from minilm.training.callbacks import Bar, Signals
 from minilm.training.events import Callback
 from minilm.training.log import Progress
-from minilm.training.loop import Loop, quiet
+from minilm.training.loop import Loop
 from minilm.training.parallel import SharedGradients, check_ranks
 
 if TYPE_CHECKING:
