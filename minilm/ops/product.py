@@ -175,7 +175,7 @@ def _multiply_left_tile(left, panel, edge, c, row, column, add):
 
 
 def _run(kernel, a, b, c, K, *options, left=0, right=1) -> None:
-    """Run a kernel over all units of c (M, N), or of several, with room for what a thread packs: a if `left`, b if `right` is 1."""
+    """Run a kernel over all units of c (M, N), or of several, with room for what a thread packs of a (`left`) and b (`right`)."""
     every = c if isinstance(c, tuple) else (c,)
     M, N, width = len(every[0]), sum(out.shape[1] for out in every), width_of(every[0].dtype)
     strips = sum(-(-out.shape[1] // width) for out in every)
