@@ -9,7 +9,7 @@ FAULTS = area(
     ("lstm: bias of the forget gate for the input gate's", "minilm/ops/lstm/cpu.py", "i = simd.sigmoid(a_i[j] + b_i[j])",
      "i = simd.sigmoid(a_i[j] + b_f[j])", f"{AGREES} -k lstm"),
     ("lstm: the cell state of a row that has ended goes on", "minilm/ops/lstm/cpu.py",
-     "                c[after, b] = c[before, b]\n", "", f"{AGREES} -k lstm"),
+     "                copy(c[before, b], c[after, b])\n", "", f"{AGREES} -k lstm"),
     ("gru: the reversed layer reads forwards", "minilm/ops/gru/cpu.py",
      "        t = T - 1 - step if reverse else step\n"
      "        before, after = (t + 1, t) if reverse else (t, t + 1)\n"
