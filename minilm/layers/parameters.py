@@ -22,6 +22,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.parameter import Buffer, Parameter
+from minilm.layers.residual import clear
 from minilm.ops.checks import describe
 from minilm.typing import DType
 
@@ -149,7 +150,7 @@ class Parameters(Mapping):
 
     def zero_gradients(self) -> None:
         """Set every gradient to zero."""
-        self.gradient_flat[...] = 0
+        clear(self.gradient_flat)
 
     @contextlib.contextmanager
     def clean_after_error(self) -> Iterator[None]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
+import numpy as np
+
+from minilm import devices
 from minilm.layers.parameters import Parameters
 from minilm.ops import adam, checks
 from minilm.optimizers.base import Optimizer
@@ -48,6 +52,21 @@ class Adam(Optimizer):
         self.slots = ("m", "v", "v_max") if checks.flag("amsgrad", amsgrad) else ("m", "v")
         self._rule = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": self.decoupled}
         super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm, trainable=trainable)
+
+    def _update_groups(self, flat, gradient, lr, **options):
+        groups = self._groups
+        apart = any(a.where.stop != b.where.start or a.kept.stop != b.kept.start for a, b in itertools.pairwise(groups))
+        if len(groups) < 2 or apart or devices.on_gpu(flat):
+            super()._update_groups(flat, gradient, lr, **options)
+            return
+        where, kept = (slice(first.start, last.stop) for first, last in zip(groups[0][:2], groups[-1][:2], strict=True))
+        state = [array[kept] for array in self.state.values()]
+        own = {
+            "ends": np.array([group.where.stop for group in groups]) - where.start,  # (G,)
+            "lr": lr * np.array([group.rate for group in groups]),  # (G,)
+            "weight_decay": self.weight_decay * np.array([group.decay for group in groups]),  # (G,)
+        }
+        self._update(flat[where], gradient[where], *state, **own, **options)
 
     def _update(self, flat, gradient, *state, **options):
         adam.step(flat, gradient, *state, **self._rule, **options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from minilm.ops import checks
 from minilm.ops.contract import update
 from minilm.typing import Array
@@ -23,10 +25,11 @@ def step(
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
-    weight_decay: float = 0.0,
+    weight_decay: float | Array = 0.0,
     decoupled: bool = False,
     scale: float | Array = 1.0,
     clear: bool = False,
+    ends: Array | None = None,
 ) -> None:
     """One update of the parameters, in place.
 
@@ -58,6 +61,9 @@ def step(
         The gradient is multiplied by it first: see `minilm.ops.clip`.
     clear : bool
         Zero the gradient in the same pass.
+    ends : ndarray of integers, shape (G,), on the host, optional
+        Where each of G groups of neighbours ends in param, which is (N,) then: from above 0 up to N, each beyond the one before.
+        `lr` and `weight_decay` are then arrays (G,) on the host, a number for each group.
 
     Raises
     ------
@@ -71,18 +77,35 @@ def step(
     v = checks.in_place("v", v, param.shape, param.dtype)
     if v_max is not None:
         v_max = checks.in_place("v_max", v_max, param.shape, param.dtype)
+    if ends is not None:
+        ends = checks.integers("ends", ends, (None,), "(G,)")
+        if param.ndim != 1 or not len(ends) or ends[-1] != param.size or (np.diff(ends, prepend=0) <= 0).any():
+            raise ValueError(f"ends must rise from above 0 to the size of param (N,), got {ends} for {checks.describe(param)}")
     options = {
         "step": checks.counted("step", step, 1, 2**63),
-        "lr": checks.rate("lr", lr, param),
+        "lr": checks.rate("lr", lr, param) if ends is None else _of_groups("lr", lr, len(ends)),
         "beta1": checks.number("beta1", beta1, 0, 1, high_open=True),
         "beta2": checks.number("beta2", beta2, 0, 1, high_open=True),
         "eps": checks.number("eps", eps, 0, math.inf, high_open=True),
-        "weight_decay": checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True),
+        "weight_decay": (
+            checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
+            if ends is None
+            else _of_groups("weight_decay", weight_decay, len(ends))
+        ),
         "decoupled": checks.flag("decoupled", decoupled),
         "scale": checks.factor("scale", scale, param),
         "clear": clear,
+        "ends": ends,
     }
     update(__name__, "step", param, grad, m, v, v_max, **options)
+
+
+def _of_groups(name: str, values: Array, groups: int) -> Array:
+    """A number for each group, (G,), each finite and at least 0."""
+    values = checks.floating(name, values, (groups,), np.float64, "(G,)")
+    if not ((values >= 0) & (values < math.inf)).all():
+        raise ValueError(f"{name} must hold finite numbers of at least 0, got {values}")
+    return values
 
 
 def __dir__() -> list[str]:
