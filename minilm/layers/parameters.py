@@ -22,7 +22,6 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.parameter import Buffer, Parameter
-from minilm.layers.residual import clear
 from minilm.ops.checks import describe
 from minilm.typing import DType
 
@@ -150,7 +149,7 @@ class Parameters(Mapping):
 
     def zero_gradients(self) -> None:
         """Set every gradient to zero."""
-        clear(self.gradient_flat)
+        self.gradient_flat[...] = 0
 
     @contextlib.contextmanager
     def clean_after_error(self) -> Iterator[None]:

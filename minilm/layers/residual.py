@@ -1,4 +1,4 @@
-"""Passes over arrays on minilm's threads: sums of two, for residual connections and for gradients that add up, and zeros."""
+"""Sums of two arrays of one shape, on minilm's threads: residual connections, and gradients that add up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm import devices
 
-__all__ = ["add_to_rows", "added", "clear"]
+__all__ = ["add_to_rows", "added"]
 
 GRAIN = 1 << 15  # numbers that are worth a thread
 
@@ -22,14 +22,6 @@ def added(x: np.ndarray, y: np.ndarray, *, out: np.ndarray) -> np.ndarray:
     else:
         devices.parallel(sums.add, out.size, *(array.reshape(-1) for array in (x, y, out)), grain=GRAIN)
     return out
-
-
-def clear(out: np.ndarray) -> None:
-    """out = 0, C-contiguous."""
-    if out.size < 2 * GRAIN or devices.on_gpu(out):
-        out[...] = 0
-    else:
-        devices.parallel(devices.load("minilm.ops", "sums").clear, out.size, out.reshape(-1), grain=GRAIN)
 
 
 def add_to_rows(out: np.ndarray, rows: np.ndarray, x: np.ndarray) -> None:

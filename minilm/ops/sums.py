@@ -1,4 +1,4 @@
-"""Passes over flat arrays that no op is made of: sums and zeros (`minilm.layers.residual`), and a running mean of weights."""
+"""Passes over flat arrays that no op is made of: sums of two arrays (`minilm.layers.residual`), and a running mean of weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from minilm.compiled.jit import jit
 
-__all__ = ["add", "add_to", "add_to_rows", "clear", "move_towards"]
+__all__ = ["add", "add_to", "add_to_rows", "move_towards"]
 
 
 @jit(counted=False)
@@ -23,14 +23,6 @@ def add_to(start, stop, out, x):
     x, out = x[start:stop], out[start:stop]
     for n in range(len(out)):
         out[n] += x[n]
-
-
-@jit(counted=False)
-def clear(start, stop, out):
-    """out = 0, (N,)."""
-    out = out[start:stop]
-    for n in range(len(out)):
-        out[n] = 0
 
 
 @jit(counted=False)

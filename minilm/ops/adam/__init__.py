@@ -77,21 +77,21 @@ def step(
     v = checks.in_place("v", v, param.shape, param.dtype)
     if v_max is not None:
         v_max = checks.in_place("v_max", v_max, param.shape, param.dtype)
-    if ends is not None:
+    if ends is None:
+        lr = checks.rate("lr", lr, param)
+        weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
+    else:
         ends = checks.integers("ends", ends, (None,), "(G,)")
-        if param.ndim != 1 or not len(ends) or ends[-1] != param.size or (np.diff(ends, prepend=0) <= 0).any():
+        if param.ndim != 1 or not len(ends) or ends[-1] != param.size or ends[0] <= 0 or (ends[1:] <= ends[:-1]).any():
             raise ValueError(f"ends must rise from above 0 to the size of param (N,), got {ends} for {checks.describe(param)}")
+        lr, weight_decay = _of_groups("lr", lr, len(ends)), _of_groups("weight_decay", weight_decay, len(ends))
     options = {
+        "lr": lr,
+        "weight_decay": weight_decay,
         "step": checks.counted("step", step, 1, 2**63),
-        "lr": checks.rate("lr", lr, param) if ends is None else _of_groups("lr", lr, len(ends)),
         "beta1": checks.number("beta1", beta1, 0, 1, high_open=True),
         "beta2": checks.number("beta2", beta2, 0, 1, high_open=True),
         "eps": checks.number("eps", eps, 0, math.inf, high_open=True),
-        "weight_decay": (
-            checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
-            if ends is None
-            else _of_groups("weight_decay", weight_decay, len(ends))
-        ),
         "decoupled": checks.flag("decoupled", decoupled),
         "scale": checks.factor("scale", scale, param),
         "clear": clear,
@@ -103,7 +103,7 @@ def step(
 def _of_groups(name: str, values: Array, groups: int) -> Array:
     """A number for each group, (G,), each finite and at least 0."""
     values = checks.floating(name, values, (groups,), np.float64, "(G,)")
-    if not ((values >= 0) & (values < math.inf)).all():
+    if not (values.min() >= 0 and values.max() < math.inf):
         raise ValueError(f"{name} must hold finite numbers of at least 0, got {values}")
     return values
 
