@@ -82,7 +82,7 @@ def test_agrees_with_torch(rule, dtype, tolerance):
 
 @pytest.mark.parametrize("frozen", [None, "first.bias"])
 def test_groups_of_adam_are_updated_in_one_call(frozen, monkeypatch):
-    """Weights and biases, of different decay and rate, end with the bits that a call for each of them gives; what is frozen stays."""
+    """Weights and biases of different decay and rate have the bits that a call for each of them gives."""
     from minilm.optimizers.base import Optimizer
 
     def trained():

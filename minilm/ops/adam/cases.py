@@ -8,7 +8,7 @@ from minilm.ops.contract import Case, Op
 
 
 def draw(rng, dtype, dims, *, decoupled=False, amsgrad=False, at=3, clear=False, groups=1) -> Case:
-    """Random arguments; ``at`` is the step, and ``groups`` the number of groups with settings of their own, as far as N allows."""
+    """Random arguments; ``at`` is the step, ``groups`` the largest number of groups with settings of their own."""
     N = dims["N"]
     grad, m = (rng.standard_normal(N).astype(dtype) for _ in range(2))
     param = rng.uniform(0.7, 2, N).astype(dtype)  # an update does not make it vanish
