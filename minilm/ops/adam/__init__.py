@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import update
 from minilm.typing import Array
@@ -61,9 +60,9 @@ def step(
         The gradient is multiplied by it first: see `minilm.ops.clip`.
     clear : bool
         Zero the gradient in the same pass.
-    ends : ndarray of integers, shape (G,), on the host, optional
+    ends : ndarray of integers, shape (G,), optional
         Where each of G groups of neighbours ends in param, which is (N,) then: from above 0 up to N, each beyond the one before.
-        `lr` and `weight_decay` are then arrays (G,) on the host, a number for each group.
+        `lr` and `weight_decay` are then arrays (G,), a number for each group. They are read on the host.
 
     Raises
     ------
@@ -81,10 +80,11 @@ def step(
         lr = checks.rate("lr", lr, param)
         weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
     else:
-        ends = checks.integers("ends", ends, (None,), "(G,)")
+        ends = checks.integers("ends", devices.to_host(ends), (None,), "(G,)")
         if param.ndim != 1 or not len(ends) or ends[-1] != param.size or ends[0] <= 0 or (ends[1:] <= ends[:-1]).any():
             raise ValueError(f"ends must rise from above 0 to the size of param (N,), got {ends} for {checks.describe(param)}")
         lr, weight_decay = _of_groups("lr", lr, len(ends)), _of_groups("weight_decay", weight_decay, len(ends))
+        ends = ends.tolist()  # as lists these may go with arrays on a device
     options = {
         "lr": lr,
         "weight_decay": weight_decay,
@@ -100,12 +100,12 @@ def step(
     update(__name__, "step", param, grad, m, v, v_max, **options)
 
 
-def _of_groups(name: str, values: Array, groups: int) -> Array:
-    """A number for each group, (G,), each finite and at least 0."""
-    values = checks.floating(name, values, (groups,), np.float64, "(G,)")
+def _of_groups(name: str, values: Array, groups: int) -> list[float]:
+    """A number for each group, each finite and at least 0."""
+    values = checks.floating(name, devices.to_host(values), (groups,), letters="(G,)")
     if not (values.min() >= 0 and values.max() < math.inf):
         raise ValueError(f"{name} must hold finite numbers of at least 0, got {values}")
-    return values
+    return values.tolist()
 
 
 def __dir__() -> list[str]:

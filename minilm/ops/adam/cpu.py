@@ -67,8 +67,8 @@ def step(
     clear=False,
     ends=None,
 ):
-    if ends is None:
-        ends = np.array((param.size,))  # (1,)
+    ends = np.array((param.size,) if ends is None else ends)  # (G,)
+    lr, weight_decay = np.array(lr), np.array(weight_decay)  # () or (G,)
     numbers = np.empty((len(ends), 10), param.dtype)  # (G, 10)
     root = 1 / math.sqrt(1 - beta2**step)
     coupled, decay = (0.0, lr * weight_decay) if decoupled else (weight_decay, 0.0)
