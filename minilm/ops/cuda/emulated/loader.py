@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minilm import files
+from minilm import cache_folders
 
 INCLUDE = Path(__file__).parent / "include"
 SANITIZERS = {  # by name: flags of the compiler
@@ -58,7 +58,7 @@ def missing() -> str | None:
 @functools.cache
 def cache() -> Path:
     """Where compiled kernels are kept between runs; by content, so nothing old is ever used."""
-    return Path(files.own_cache_folder("emulated", write=True)[0])
+    return Path(cache_folders.own_cache_folder("emulated", write=True)[0])
 
 
 def _prune() -> None:
@@ -75,7 +75,7 @@ def _is_own_file(path: Path) -> bool:
         status = os.lstat(path)
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(status.st_mode) and files.is_own(status)
+    return stat.S_ISREG(status.st_mode) and cache_folders.is_own(status)
 
 
 @functools.cache
