@@ -34,7 +34,7 @@ _lock = threading.RLock()  # a signal's handler that calls a kernel may find it 
 _workers = 0
 _threads: int | None = None
 FRESH = 0.01  # seconds for which what the environment and the system say of the threads is not asked again
-_found, _found_until = 1, 0.0  # what they said, and until when it holds
+_last_answer, _fresh_until = 1, 0.0  # what they said, and until when it holds
 
 
 def threads() -> int:
@@ -67,13 +67,13 @@ def _threads_lately() -> int:
 
     They were asked 240 times in a training step of a small GPT, which was a hundredth of it.
     """
-    global _found, _found_until
+    global _last_answer, _fresh_until
     if _threads is not None:
         return _threads
     now = time.monotonic()
-    if now >= _found_until:
-        _found, _found_until = threads(), now + FRESH
-    return _found
+    if now >= _fresh_until:
+        _last_answer, _fresh_until = threads(), now + FRESH
+    return _last_answer
 
 
 def set_threads(number: int | None) -> None:
@@ -87,10 +87,10 @@ def set_threads(number: int | None) -> None:
     ValueError
         If `number` is no whole number of at least 1.
     """
-    global _threads, _found_until
+    global _threads, _fresh_until
     if number is not None and (not isinstance(number, (int, np.integer)) or number < 1):
         raise ValueError(f"number of threads must be a whole number of at least 1, got {number!r}")
-    _threads, _found_until = None if number is None else int(number), 0.0
+    _threads, _fresh_until = None if number is None else int(number), 0.0
 
 
 # Threads that have just worked look out for this long: in a training step the next kernel comes sooner than that.

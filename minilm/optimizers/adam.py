@@ -6,8 +6,6 @@ import itertools
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from minilm import devices
 from minilm.layers.parameters import Parameters
 from minilm.ops import adam, checks
@@ -61,11 +59,11 @@ class Adam(Optimizer):
             return
         where, kept, ends, rates, decays = together
         state = [array[kept] for array in self.state.values()]
-        own = {"ends": ends, "lr": lr * rates, "weight_decay": self.weight_decay * decays}
+        own = {"ends": ends, "lr": [lr * rate for rate in rates], "weight_decay": [self.weight_decay * decay for decay in decays]}
         self._update(flat[where], gradient[where], *state, **own, **options)
 
     def _together(self) -> tuple | None:
-        """All groups as one: where it lies, where its state does, and of each group the end in it, the rate and the decay, (G,).
+        """All groups as one: where it lies, where its state does, and of each group the end in it, the rate and the decay.
 
         None where there is one group only, or something that is frozen or not kept here lies between two.
         """
@@ -82,8 +80,8 @@ class Adam(Optimizer):
 def _joined(groups: list[Group]) -> tuple:
     """See `Adam._together`."""
     where, kept = (slice(first.start, last.stop) for first, last in zip(groups[0][:2], groups[-1][:2], strict=True))
-    ends = np.array([group.where.stop for group in groups]) - where.start
-    return where, kept, ends, np.array([group.rate for group in groups]), np.array([group.decay for group in groups])
+    ends = [group.where.stop - where.start for group in groups]
+    return where, kept, ends, [group.rate for group in groups], [group.decay for group in groups]
 
 
 class AdamW(Adam):

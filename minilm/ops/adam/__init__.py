@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import update
 from minilm.typing import Array
@@ -20,15 +20,15 @@ def step(
     v_max: Array | None = None,
     *,
     step: int | Array,
-    lr: float | Array,
+    lr: float | Sequence[float] | Array,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
-    weight_decay: float | Array = 0.0,
+    weight_decay: float | Sequence[float] = 0.0,
     decoupled: bool = False,
     scale: float | Array = 1.0,
     clear: bool = False,
-    ends: Array | None = None,
+    ends: Sequence[int] | None = None,
 ) -> None:
     """One update of the parameters, in place.
 
@@ -60,9 +60,9 @@ def step(
         The gradient is multiplied by it first: see `minilm.ops.clip`.
     clear : bool
         Zero the gradient in the same pass.
-    ends : ndarray of integers, shape (G,), optional
+    ends : sequence of G int, optional
         Where each of G groups of neighbours ends in param, which is (N,) then: from above 0 up to N, each beyond the one before.
-        `lr` and `weight_decay` are then arrays (G,), a number for each group. They are read on the host.
+        `lr` and `weight_decay` are then sequences, a float for each group.
 
     Raises
     ------
@@ -80,11 +80,9 @@ def step(
         lr = checks.rate("lr", lr, param)
         weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
     else:
-        ends = checks.integers("ends", devices.to_host(ends), (None,), "(G,)")
-        if param.ndim != 1 or not len(ends) or ends[-1] != param.size or ends[0] <= 0 or (ends[1:] <= ends[:-1]).any():
+        if list(ends) != sorted({end for end in ends if end > 0}) or param.shape != (ends[-1] if len(ends) else 0,):
             raise ValueError(f"ends must rise from above 0 to the size of param (N,), got {ends} for {checks.describe(param)}")
         lr, weight_decay = _of_groups("lr", lr, len(ends)), _of_groups("weight_decay", weight_decay, len(ends))
-        ends = ends.tolist()  # as lists these may go with arrays on a device
     options = {
         "lr": lr,
         "weight_decay": weight_decay,
@@ -100,12 +98,11 @@ def step(
     update(__name__, "step", param, grad, m, v, v_max, **options)
 
 
-def _of_groups(name: str, values: Array, groups: int) -> list[float]:
+def _of_groups(name: str, values: Sequence[float], groups: int) -> list[float]:
     """A number for each group, each finite and at least 0."""
-    values = checks.floating(name, devices.to_host(values), (groups,), letters="(G,)")
-    if not (values.min() >= 0 and values.max() < math.inf):
-        raise ValueError(f"{name} must hold finite numbers of at least 0, got {values}")
-    return values.tolist()
+    if not isinstance(values, (tuple, list)) or len(values) != groups:
+        raise ValueError(f"{name} must be a number for each of the {groups} groups that have ends, got {checks.describe(values)}")
+    return [checks.number(name, value, 0, math.inf, high_open=True) for value in values]
 
 
 def __dir__() -> list[str]:

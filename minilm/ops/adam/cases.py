@@ -16,8 +16,9 @@ def draw(rng, dtype, dims, *, decoupled=False, amsgrad=False, at=3, clear=False,
     arguments = {"param": param, "grad": grad, "m": m, "v": v, "v_max": v_max if amsgrad else None}
     arguments |= {"step": at, "lr": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 0.01, "weight_decay": 0.3}
     if groups > 1:
-        ends = np.unique(rng.integers(1, N + 1, groups - 1).tolist() + [N])  # (G,)
-        arguments |= {"lr": rng.uniform(0.05, 0.2, len(ends)), "weight_decay": rng.uniform(0.1, 0.5, len(ends)), "ends": ends}
+        ends = np.unique([*rng.integers(1, N + 1, groups - 1), N]).tolist()
+        rates, decays = rng.uniform(0.05, 0.2, len(ends)).tolist(), rng.uniform(0.1, 0.5, len(ends)).tolist()
+        arguments |= {"lr": rates, "weight_decay": decays, "ends": ends}
     return Case(arguments | {"decoupled": decoupled, "scale": 0.7, "clear": clear}, ())
 
 

@@ -8,7 +8,6 @@ grad      (N,)        gradients
 m         (N,)        running mean of the gradients
 v         (N,)        running mean of their squares
 v_max     (N,)        the largest v so far (AMSGrad), or None
-ends      (G,)        where groups with settings of their own end, or None
 ========  ==========  =====================================================
 
 Definition. With learning rate η, weight decay λ, and step t counted from 1::
@@ -27,7 +26,7 @@ An infinite parameter does not decay: λ param counts as 0. So a score of -inf, 
 
 ``scale`` is the factor of gradient clipping (`minilm.ops.clip`), and ``clear`` zeroes the gradient: both in the same pass
 over memory. Groups of neighbours with settings of their own, such as no decay for biases, are updated together: `ends` says where
-each ends in the flat buffer, the last one at N, and η and λ are (G,), a number for each. Weights and biases take turns in a
+each ends in the flat buffer, the last one at N, and there is an η and a λ for each. Weights and biases take turns in a
 buffer, and a call for each of them took a thirtieth of a training step of a small GPT.
 
 No derivative: this is the optimizer.
