@@ -64,7 +64,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
     Ids that cut a character in two, which `encode` gives for rare ones and models make by mistake, decode to U+FFFD where no
     character comes of them; a `DecodeStream` waits for the rest.
 
-    Speed: see `bpe.encoding`. The tables of recent pieces (`bpe.state`) take 8 MB a thread at most. What a large vocabulary is
+    Speed: see `bpe.encoding`. The tables of recent pieces (`bpe.state`) take 12 MB a thread at most. What a large vocabulary is
     looked up in is made once and kept in the cache folder (`bpe.table_files`).
 
     References
