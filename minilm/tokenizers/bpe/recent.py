@@ -61,8 +61,9 @@ def known_ids(text, i, length, first, second, hashed, tables, state, out, count)
 def keep_short(first, second, hashed, state, out, count, n):
     """The row of a short piece holds its n ids out[count : count + n], and the row beside it what was at home in the row."""
     rows, row_ids, row = state.rows, state.row_ids, hashed >> state.shift
-    if rows[row, 1] and hash_of(rows[row, 0], rows[row, 1] & KEY_MASK) >> state.shift == row:
-        _copy_row(rows, row, row ^ _ONE, 8)
+    if rows[row, 1]:
+        at_home = hash_of(rows[row, 0], rows[row, 1] & KEY_MASK) >> state.shift == row
+        _copy_row(rows, row, row ^ np.uint64(at_home), 8)  # or onto itself, instead of a branch that no processor can predict
     rows[row, 0], rows[row, 1] = first, second | np.uint64(n) << COUNT_SHIFT
     for k in range(n):
         row_ids[row, 4 + k] = out[count + k]
