@@ -1,5 +1,6 @@
 """Folders as they are published: how transformers names things, and what goes out again."""
 
+import contextlib
 import json
 import os
 
@@ -150,6 +151,18 @@ def test_a_head_that_differs_although_it_is_said_to_be_tied(tmp_path):
     changed(tmp_path, tie_word_embeddings=True)
     with pytest.raises(ValueError, match='differs from .*"tie_word_embeddings": false in config.json reads both'):
         ours.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("ours", [models.BERT, models.BERTForSequenceClassification, models.BERTForTokenClassification])
+def test_an_untied_head_that_the_class_has_not(ours, tmp_path):
+    """What the table does not equal is of another head: it is left out, whether the table is tied to it or not."""
+    peer, _ = made("bert", tmp_path, tie_word_embeddings=False)
+    with pytest.warns(UserWarning, match="start anew") if ours is not models.BERT else contextlib.nullcontext():
+        model = ours.from_pretrained(tmp_path)
+    body = model if ours is models.BERT else model.bert
+    with torch.no_grad():
+        wanted = peer.bert(torch.from_numpy(IDS)).last_hidden_state.numpy()
+    np.testing.assert_allclose(body.forward(IDS)[0].hidden, wanted, atol=1e-5)
 
 
 # --- what came in goes out -------------------------------------------------------------------------------------------
