@@ -132,6 +132,26 @@ def test_untied_heads(family, tmp_path):
         assert model.parameters.count == model.config.parameter_count
 
 
+@pytest.mark.parametrize("family", PEERS)
+def test_an_untied_head_that_is_not_there(family, tmp_path):
+    """The tokens' table does not stand in for it, unless the folder says that it is the head, too."""
+    _, ours = made(family, tmp_path, tie_word_embeddings=False)
+    arrays = safetensors.numpy.load_file(tmp_path / "model.safetensors")
+    head = "cls.predictions.decoder.weight" if family == "bert" else "lm_head.weight"
+    tables = ("wte.weight", "tokens_embed.weight", "word_embeddings.weight")
+    table = next(array for name, array in arrays.items() if name.endswith(tables))
+    safetensors.numpy.save_file({name: a for name, a in arrays.items() if name != head}, tmp_path / "model.safetensors")
+    if family == "bert":
+        with pytest.warns(UserWarning, match=f"lacks {head}"):
+            assert not np.array_equal(ours.from_pretrained(tmp_path).parameters[head], table)
+    else:
+        with pytest.raises(ValueError, match=f"missing {head}"):
+            ours.from_pretrained(tmp_path)
+    changed(tmp_path, tie_word_embeddings=True)
+    model = ours.from_pretrained(tmp_path, tie_word_embeddings=False)  # to be untied from now on
+    np.testing.assert_array_equal(model.parameters[head], table)
+
+
 def test_gradients_of_an_untied_head(tmp_path):
     peer, ours = made("gpt2", tmp_path, tie_word_embeddings=False, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
     model = ours.from_pretrained(tmp_path, dtype=np.float64)
