@@ -29,10 +29,11 @@ from minilm.optimizers import WeightAverage
 from minilm.random import Key
 from minilm.tokenizers import Tokenizer
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
-from minilm.training.device import GraphedStep, active
+from minilm.training.device import active
 from minilm.training.divergence import MANY, NonFiniteError, non_finite, quiet
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.events import Callback
+from minilm.training.graphed_step import GraphedStep
 from minilm.training.log import Progress
 from minilm.training.loop import Loop
 from minilm.training.parallel import ParallelStep
