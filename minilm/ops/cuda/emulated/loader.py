@@ -22,14 +22,15 @@ from minilm import cache_folders
 INCLUDE = Path(__file__).parent / "include"
 SANITIZERS = {  # by name: flags of the compiler
     "none": ("-O2",),
+    # neither optimised, which would take twice as long as the kernels then run, nor with more for a debugger than lines
     "address": (
-        "-O1",
-        "-g",
+        "-O0",
+        "-g1",
         "-fsanitize=address,undefined",
         "-fsanitize-sections=cuda_shared",
         "-fno-sanitize-recover=undefined",
     ),
-    "thread": ("-O1", "-g", "-fsanitize=thread"),
+    "thread": ("-O0", "-g1", "-fsanitize=thread"),
 }
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
