@@ -84,7 +84,7 @@ def _graphed_step(model, adam, batch, precision: str):
     import cupy
 
     from minilm.ops.cuda import products
-    from minilm.training.device import GraphedStep
+    from minilm.training.graphed_step import GraphedStep
 
     graphed, stream = GraphedStep(model, adam), cupy.cuda.Stream(non_blocking=True)
     count = 0

@@ -52,7 +52,7 @@ def run(args) -> int:
     if args.task is not None:
         planner.require_task(args.task)  # before anything is measured
         data = _data(args)
-    machine = _machine(args)
+    machine = machine_of(args)
     if args.save_machine:
         machine.save(args.save_machine)
     if args.task is None:
@@ -78,7 +78,8 @@ def _refuse_unused(args) -> None:
         refuse_unused(args, ("measure",), f"measures this machine, and --machine {args.machine} has another's rates")
 
 
-def _machine(args):
+def machine_of(args):
+    """The machine that --machine names, or this one, measured if need be."""
     from minilm import planner
 
     if args.machine is not None:
@@ -123,7 +124,7 @@ def _print(advice, everything: bool) -> None:
         print(f"{best.model}: {best.remark}")
         print(f"  {best.command}")
         print(
-            f"  {best.parameters:,} parameters, {_bytes(best.memory)} of memory, {_time(best.step)} a step, "
+            f"  {best.parameters:,} parameters, {in_bytes(best.memory)} of memory, {in_seconds(best.step)} a step, "
             f"{best.tokens_per_second:,.0f} tokens a second"
         )
         print(f"  {best.passes:,.1f} passes over the data in {advice.minutes:g} minutes")
@@ -136,8 +137,8 @@ def _print(advice, everything: bool) -> None:
             seen.add(each.model)
     for each in shown:
         size = " ".join(str(value) for key, value in each.settings.items() if value != each.model)
-        numbers = (_time(each.step), f"{each.tokens_per_second:,.0f}", f"{each.passes:,.1f}", f"{each.score:.2f}")
-        rows.append((each.model, size, f"{each.parameters:,}", _bytes(each.memory), *numbers, each.why_not))
+        numbers = (in_seconds(each.step), f"{each.tokens_per_second:,.0f}", f"{each.passes:,.1f}", f"{each.score:.2f}")
+        rows.append((each.model, size, f"{each.parameters:,}", in_bytes(each.memory), *numbers, each.why_not))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         left = [
@@ -149,9 +150,11 @@ def _print(advice, everything: bool) -> None:
         print(f"  {line}")
 
 
-def _bytes(number: float) -> str:
+def in_bytes(number: float) -> str:
+    """A number of bytes as text: "1.5 GiB"."""
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
 
 
-def _time(seconds: float) -> str:
+def in_seconds(seconds: float) -> str:
+    """A time as text: "2.0 s", "3.1 ms"."""
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1e3 * seconds:.1f} ms"

@@ -191,7 +191,7 @@ def write(source: Source, path: str, kind: str | None) -> str:
             raise ValueError(f"{path}: of a Sequential alone a file of Keras's is written, got a {name}")
         raise ValueError(f"{path}: a {name} is written as a file of Keras's: TO.keras or TO.h5")
     kind = kind or ("huggingface" if isinstance(source.model, Pretrained) else "minilm")
-    writer = globals()[f"_write_{kind}"]
+    writer = WRITERS[kind]
     if kind not in WITH_TOKENIZER:
         writer(source, path)
         return kind
@@ -279,3 +279,14 @@ def _write_onnx(source: Source, path: str) -> None:
     from minilm.models.onnx import write_onnx
 
     write_onnx(source.model, path)
+
+
+WRITERS: dict[str, Callable[[Source, str], None]] = {  # by the kinds of TARGETS
+    "minilm": _write_minilm,
+    "huggingface": _write_huggingface,
+    "pytorch": _write_pytorch,
+    "safetensors": _write_safetensors,
+    "gguf": _write_gguf,
+    "onnx": _write_onnx,
+    "keras": _write_keras,
+}

@@ -90,7 +90,10 @@ def run(args) -> int:
     if args.corpus is None and not own:
         raise ValueError(f"{text.path} is no longer the text that {loaded.folder} was trained on; --corpus names another one")
     split = args.split or ("validation" if own else "all")
-    part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
+    part = text
+    if split != "all":
+        train, validation = text.split(fraction)
+        part = train if split == "train" else validation
     if args.lines is None:
         result = training.evaluate_text(loaded.model, loaded.tokenizer, part, by=dynamic)
     else:
@@ -120,9 +123,9 @@ def _text(args, config, fraction):
     source = config.corpus if args.corpus is None else args.corpus
     errors = args.errors or (config.errors if config else "strict")
     names = several(source)
-    return source, data.text(names[0], errors) if len(names) == 1 else data.text(
-        training.corpora.as_one(names, errors, fraction).path
-    )
+    if len(names) == 1:
+        return source, data.text(names[0], errors)
+    return source, data.text(training.corpora.as_one(names, errors, fraction).path)
 
 
 def _dynamic(args):

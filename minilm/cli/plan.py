@@ -56,9 +56,9 @@ def run(args) -> int:
     config, vocabulary = training_plan.planned_config(args.model, args.sets, args.gpus)
     vocabulary = vocabulary if args.vocabulary is None else checks.whole("--vocabulary", args.vocabulary, 2, 2**31)
     if args.device in ("cpu", "cuda"):
-        from minilm.cli.choose import _machine
+        from minilm.cli.choose import machine_of
 
-        devices = cluster.of_machine(_machine(args_of_choose(args)), args.gpus)
+        devices = cluster.of_machine(machine_of(args_of_choose(args)), args.gpus)
     else:
         devices = cluster.cluster(args.device, args.gpus, config.precision)
     plan = training_plan.plan(config, vocabulary, devices)
@@ -84,7 +84,7 @@ def args_of_choose(args) -> argparse.Namespace:
 
 
 def _print(args, plan, variants, devices, tokens: float) -> None:
-    from minilm.cli.choose import _bytes, _time
+    from minilm.cli.choose import in_bytes, in_seconds
     from minilm.planner import training_plan
 
     config, steps = plan.config, tokens / plan.tokens
@@ -95,20 +95,21 @@ def _print(args, plan, variants, devices, tokens: float) -> None:
     print(f"  {plan.parameters:,} parameters")
     print(f"  a step: {plan.tokens:,} tokens, {config.batch:,} rows of {config.time:,}, of which {rows} at a time on a device")
     print(f"  {plan.flops:.3g} operations a token, {tokens * plan.flops:.3g} for {tokens:,.0f} tokens")
-    print(f"\nmemory of a device: {_bytes(plan.needed)} of {_bytes(plan.available)}")
+    print(f"\nmemory of a device: {in_bytes(plan.needed)} of {in_bytes(plan.available)}")
     for name, size in plan.memory.items():
-        print(f"  {name:<24}{_bytes(size):>12}")
+        print(f"  {name:<24}{in_bytes(size):>12}")
     if plan.cache:
-        print(f"  {'to write one text':<24}{_bytes(plan.cache):>12}  (keys and values, or a state; not while it trains)")
-    print(f"\na step: {_time(plan.step)}, {plan.tokens / plan.step:,.0f} tokens a second; each device sends {_bytes(plan.wire)}")
+        print(f"  {'to write one text':<24}{in_bytes(plan.cache):>12}  (keys and values, or a state; not while it trains)")
+    rate = f"{plan.tokens / plan.step:,.0f} tokens a second"
+    print(f"\na step: {in_seconds(plan.step)}, {rate}; each device sends {in_bytes(plan.wire)}")
     for name, seconds in plan.seconds.items():
-        print(f"  {name:<24}{_time(seconds):>12}")
-    print(f"  {'(matrix products alone':<24}{_time(plan.products):>12})")
+        print(f"  {name:<24}{in_seconds(seconds):>12}")
+    print(f"  {'(matrix products alone':<24}{in_seconds(plan.products):>12})")
     hours = steps * plan.step / 3600
     print(f"\n{tokens:,.0f} tokens: {steps:,.0f} steps, {hours:,.1f} hours, {hours * devices.count:,.0f} device-hours\n")
     for each in variants:
         fits = "" if each.fits else "  does not fit"
-        print(f"  {each.change:<24}{_bytes(each.memory):>12}{_time(each.step):>12} a step{fits}")
+        print(f"  {each.change:<24}{in_bytes(each.memory):>12}{in_seconds(each.step):>12} a step{fits}")
     if not plan.fits:
         print(f"\n{_what_would(plan, variants, training_plan.split(plan))}")
 

@@ -22,7 +22,7 @@ from minilm.weights.loading import check_finite
 if TYPE_CHECKING:
     from minilm.models.llama import Llama
 
-__all__ = ["config_of_gguf", "llama_of_gguf", "name_in_gguf"]
+__all__ = ["config_of_gguf", "llama_of_gguf", "name_in_gguf", "pairs_apart", "pairs_together"]
 
 # setting of `LlamaConfig` -> the key of a GGUF file behind the architecture's name
 KEYS = {
@@ -128,7 +128,7 @@ def llama_of_gguf(
             if parameter in left and not (quantize and parameter == "embed_tokens.weight" and config.tie_word_embeddings):
                 values = file.read(name)
                 check_finite(file.path, name, values)
-                left[parameter][...] = _arranged(values, parameter, config)
+                left[parameter][...] = pairs_apart(values, parameter, config)
         model.published = Published(_content(config, file.settings), None)
     return model
 
@@ -144,17 +144,31 @@ def _quantized(model: Llama, file: GGUFFile, kind: str) -> None:
     def source(name, _):
         stored = "embed_tokens.weight" if name == "lm_head.weight" and model.config.tie_word_embeddings else name
         weight, rounding = name_in_gguf(stored), form_of(name, kind, SMALL_GROUP)[0]
-        return packed(file, weight, rounding, lambda rows: _arranged(rows, name, model.config))
+        return packed(file, weight, rounding, lambda rows: pairs_apart(rows, name, model.config))
 
     rebuilt(model, kind, SMALL_GROUP, source)
 
 
-def _arranged(values: Array, name: str, config: LlamaConfig) -> Array:
-    """Rows of q and k with pairs (r, r + K/2), as Hugging Face has them; llama.cpp's Llama has them as neighbours."""
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.groups}.get(name.split(".")[-2])
-    if config.family != "llama" or heads is None:
-        return values
-    return values.reshape(heads, config.width // 2, 2, -1).swapaxes(1, 2).reshape(values.shape)
+# Rotary positions turn pairs of a head's K numbers. Here and at Hugging Face a pair is (r, r + K/2). In files of architecture
+# "llama" it is (2r, 2r + 1), neighbours, which concerns the rows of the maps that give queries and keys.
+
+
+def pairs_apart(values: Array, name: str, config: LlamaConfig) -> Array:
+    """The rows of a file's parameter, (O, ...), in the model's order."""
+    heads = _rotated_heads(name, config)
+    return values if heads is None else values.reshape(heads, config.width // 2, 2, -1).swapaxes(1, 2).reshape(values.shape)
+
+
+def pairs_together(values: Array, name: str, config: LlamaConfig) -> Array:
+    """The rows of a model's parameter, (O, ...), in a file's order: the inverse of `pairs_apart`."""
+    heads = _rotated_heads(name, config)
+    return values if heads is None else values.reshape(heads, 2, config.width // 2, -1).swapaxes(1, 2).reshape(values.shape)
+
+
+def _rotated_heads(name: str, config: LlamaConfig) -> int | None:
+    """How many heads a parameter's rows are, where their order differs; else None."""
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.groups}
+    return heads.get(name.split(".")[-2]) if config.family == "llama" else None
 
 
 def _content(config: LlamaConfig, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from minilm import devices
 from minilm.layers.lora import refuse_adapters
-from minilm.models.gguf import ENDS, FAMILIES, KEYS, name_in_gguf
+from minilm.models.gguf import ENDS, FAMILIES, KEYS, name_in_gguf, pairs_together
 from minilm.models.llama_config import LlamaConfig
 from minilm.quantized.storing import refuse_quantized
 from minilm.tokenizers import ByteLevelBPE, Tokenizer
 from minilm.tokenizers.bpe import patterns
 from minilm.tokenizers.gguf import tokenizer_of_gguf
-from minilm.typing import Array, PathLike
+from minilm.typing import PathLike
 from minilm.weights.gguf_writer import write_gguf_file
 
 if TYPE_CHECKING:
@@ -40,6 +40,18 @@ def write_gguf(model: Llama, path: PathLike, tokenizer: Tokenizer | None = None)
     ValueError
         For another model or tokenizer.
     """
+    _check_writable(model)
+    config, settings = model.config, _settings(model)
+    if tokenizer is not None:
+        settings |= _described(tokenizer, config.vocab_size)
+        _check_read_again(settings, tokenizer)
+    parameters = model.parameters
+    arrays = {name_in_gguf(name): pairs_together(devices.to_host(value), name, config) for name, value in parameters.items()}
+    write_gguf_file(path, settings, arrays)
+
+
+def _check_writable(model: Any) -> None:
+    """ValueError for a model that GGUF has no words for, or whose weights are no floats of its own."""
     config = getattr(model, "config", None)
     if not isinstance(config, LlamaConfig) or config.family not in FAMILIES:
         kind = config.family if isinstance(config, LlamaConfig) else type(model).__name__
@@ -51,6 +63,13 @@ def write_gguf(model: Llama, path: PathLike, tokenizer: Tokenizer | None = None)
             raise ValueError(f"a model with {name} = {getattr(config, name)!r} is not written as GGUF")
     if config.attention_bias and config.family != "llama":
         raise ValueError(f"a {config.family} with attention_bias = True is not written as GGUF")
+    if len(model.end_ids) > len(ENDS):
+        raise ValueError(f"GGUF names at most {len(ENDS)} tokens that end a text, and the model has {len(model.end_ids)}")
+
+
+def _settings(model: Llama) -> dict[str, Any]:
+    """The model's configuration by GGUF's names, and the tokens that begin and end a text."""
+    config = model.config
     settings: dict[str, Any] = {"general.architecture": config.family, "general.file_type": 0}
     stated = {name: getattr(config, name) for name in KEYS} | {"num_key_value_heads": config.groups}
     stated = {KEYS[name]: value for name, value in stated.items() if value is not None}
@@ -61,23 +80,7 @@ def write_gguf(model: Llama, path: PathLike, tokenizer: Tokenizer | None = None)
     begin = None if model.published is None else model.published.config.get("bos_token_id")
     if isinstance(begin, int):
         settings["tokenizer.ggml.bos_token_id"] = begin
-    if len(model.end_ids) > len(ENDS):
-        raise ValueError(f"GGUF names at most {len(ENDS)} tokens that end a text, and the model has {len(model.end_ids)}")
-    settings |= {f"tokenizer.ggml.{key}_token_id": id for key, id in zip(ENDS, model.end_ids, strict=False)}
-    if tokenizer is not None:
-        settings |= _described(tokenizer, config.vocab_size)
-        _check_read_again(settings, tokenizer)
-    parameters = model.parameters
-    arrays = {name_in_gguf(name): _arranged(devices.to_host(value), name, config) for name, value in parameters.items()}
-    write_gguf_file(path, settings, arrays)
-
-
-def _arranged(values: Array, name: str, config: LlamaConfig) -> Array:
-    """Rows of q and k with pairs as neighbours, as llama.cpp's Llama has them; here they are (r, r + K/2)."""
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.groups}.get(name.split(".")[-2])
-    if config.family != "llama" or heads is None:
-        return values
-    return values.reshape(heads, 2, config.width // 2, -1).swapaxes(1, 2).reshape(values.shape)
+    return settings | {f"tokenizer.ggml.{key}_token_id": id for key, id in zip(ENDS, model.end_ids, strict=False)}
 
 
 def _described(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from minilm.layers.lora import refuse_adapters
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
-from minilm.quantized.storing import fill, refuse_quantized, stored_as
+from minilm.quantized.reading import fill, stored_as
+from minilm.quantized.storing import refuse_quantized
 from minilm.typing import DType, PathLike, Seed
 from minilm.weights.config import CONFIG, SPELLED
 from minilm.weights.experts import SplitExperts

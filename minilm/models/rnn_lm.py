@@ -84,13 +84,17 @@ class RNNLanguageModel(Layer):
         self.projection = Linear(H, E, bias=False, **options) if config.tied and E != H else None
         self.output = Linear(E if config.tied else H, V, weight=self.embedding.weight if config.tied else None, **options)
         if config.init_range:
-            for layer in (self.recurrent, self.projection, self.output):
-                for parameter in layer.parameters.values() if layer else ():
-                    if layer is not self.output or parameter.ndim > 1:
-                        parameter[...] = generator.uniform(-config.init_range, config.init_range, parameter.shape)
-            self.output.bias.value = np.zeros(V)
+            self._start_uniform(config.init_range, generator)
         if config.forget_bias is not None:
             self.recurrent.set_forget_bias(config.forget_bias)
+
+    def _start_uniform(self, largest, generator) -> None:
+        """Draw all parameters but the embedding's, which has started so, from [-largest, largest]; the last bias is zero."""
+        for layer in (self.recurrent, self.projection, self.output):
+            for parameter in layer.parameters.values() if layer else ():
+                if layer is not self.output or parameter.ndim > 1:
+                    parameter[...] = generator.uniform(-largest, largest, parameter.shape)
+        self.output.bias.value = np.zeros(self.output.out_features)
 
     def _make_recurrent(self, options):
         config = self.config

@@ -28,7 +28,8 @@ from minilm.layers.loading import blank
 from minilm.layers.lora import refuse_adapters
 from minilm.models.config import Config
 from minilm.ops import checks
-from minilm.quantized.storing import contents, fill, is_quantized, stored_as
+from minilm.quantized.reading import fill, stored_as
+from minilm.quantized.storing import contents, is_quantized
 from minilm.typing import PathLike
 from minilm.weights import TensorFile, tensor_writer
 from minilm.weights.folder import WEIGHTS

@@ -84,7 +84,17 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
 
 
 def maps_of(model: Layer) -> dict[str, tuple[Layer, str, Layer]]:
-    """Each layer whose weights can be quantised, by its dotted name: what holds it, as which attribute, and itself."""
+    """The layers whose weights can be quantised.
+
+    Parameters
+    ----------
+    model : Layer
+
+    Returns
+    -------
+    dict of str to (Layer, str, Layer)
+        By a layer's dotted name: what holds it, as which attribute, and itself.
+    """
     return sublayer_places(model, KINDS)
 
 
@@ -93,8 +103,17 @@ def rebuilt(model: Model, kind: str, group: int | None, source: Callable[[str, n
 
     Parameters
     ----------
+    model : Layer
+        Changed in place.
+    kind, group
+        As `quantize`'s.
     source : callable
         The packed weight for a parameter's dotted name and its value.
+
+    Returns
+    -------
+    model
+        The same.
     """
     rounded = []
     for path, (layer, name, part) in maps_of(model).items():

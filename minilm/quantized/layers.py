@@ -26,14 +26,43 @@ Source: TypeAlias = "Callable[[str, np.ndarray], Packed]"  # a layer's packed we
 
 
 def packed(W: np.ndarray, kind: str, group: int | None) -> Packed:
-    """W (O, K) in a format of `FORMATS`."""
+    """A weight in fewer bits.
+
+    Parameters
+    ----------
+    W : ndarray of float32, shape (O, K)
+    kind : {"int8", "bf16", "int4"}
+    group : int or None
+        Of int8: numbers of a row that share a scale; None for all of them.
+
+    Returns
+    -------
+    Packed
+
+    Raises
+    ------
+    ValueError
+        Of int4: a row has fewer numbers than a group, or a number is more than float16 holds.
+    """
     from minilm.quantized import packing
 
     return packing.packed(W, kind, group)
 
 
 def shown(weights: Mapping[str, Packed], kind: str, shared: Parameter | None = None) -> dict[str, PackedWeight]:
-    """What ``print(model)`` shows of packed weights, by their names."""
+    """What ``print(model)`` shows of packed weights, by their names.
+
+    Parameters
+    ----------
+    weights : mapping of str to Packed
+    kind : {"int8", "bf16", "int4"}
+    shared : Parameter, optional
+        A table with the same numbers.
+
+    Returns
+    -------
+    dict of str to PackedWeight
+    """
     nbytes = {name: sum(part.nbytes for part in weight if isinstance(part, np.ndarray)) for name, weight in weights.items()}
     return {name: PackedWeight(weight.shape, nbytes[name], kind, shared) for name, weight in weights.items()}
 
@@ -67,7 +96,13 @@ class QuantizedLinear(Layer):
         self.shared: tuple[Parameter, ...] = ()  # in a tuple, so as to be no parameter of this layer
 
     def share(self, table: Parameter) -> None:
-        """Round an embedding's table that is the same parameter, so that it stays the same numbers."""
+        """Round an embedding's table that was the linear layer's weight, so that both stay the same numbers.
+
+        Parameters
+        ----------
+        table : Parameter, shape (O, K)
+            Written over.
+        """
         from minilm.quantized import packing
 
         table.value[...] = packing.rounded(self.packed)  # (O, K)
@@ -81,7 +116,25 @@ class QuantizedLinear(Layer):
         return shown(self.weights(), self.kind, *self.shared)
 
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
-        """Returns y (..., out_features) for x (..., in_features), and None: there is no way back."""
+        """Apply the map.
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (..., in_features)
+        key : Key, optional
+            Of no use here: there is no dropout.
+
+        Returns
+        -------
+        y : ndarray of float32, shape (..., out_features)
+        saved : None
+            There is no way back.
+
+        Raises
+        ------
+        TypeError, ValueError
+            x lies on a GPU, or has a wrong shape or dtype.
+        """
         from minilm.quantized import cpu
 
         if devices.on_gpu(x):

@@ -69,7 +69,28 @@ class QuantizedRecurrent(Recurrent):
     def forward(
         self, x: Array, state: State | None = None, lengths: Ids | None = None, *, key: Key | None = None
     ) -> tuple[Any, Any]:
-        """As `Recurrent.forward`, without dropout; what it saves is None."""
+        """Run over sequences, without dropout.
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (T, B, input_size), or (B, T, input_size) with batch_first
+        state, lengths
+            As `Recurrent.forward`'s.
+        key : Key, optional
+            Of no use here: there is no dropout.
+
+        Returns
+        -------
+        out
+            As `Recurrent.forward`'s.
+        saved : None
+            There is no way back.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong shape, dtype or range.
+        """
         x = recurrent_arguments.inputs(x, self.input_size, self.dtype, self.batch_first)  # (T, B, D)
         T, B = x.shape[:2]
         states = self._states(state, B)
@@ -88,7 +109,25 @@ class QuantizedRecurrent(Recurrent):
         return self.Output(x.transpose(1, 0, 2) if self.batch_first else x, *finals), None
 
     def step(self, x: Array, state: State | None = None) -> tuple[Array, State]:
-        """As `Recurrent.step`."""
+        """One step of all rows.
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (B, input_size)
+        state : ndarray, or pair of ndarray, optional
+            As `Recurrent.step`'s.
+
+        Returns
+        -------
+        y : ndarray of float32, shape (B, H)
+        state
+            After the step.
+
+        Raises
+        ------
+        ValueError
+            The layer is bidirectional.
+        """
         if self.bidirectional:
             raise ValueError("a bidirectional layer reads the whole sequence: it has no single step")
         x = checks.floating("x", x, (None, self.input_size), self.dtype, "(B, input_size)")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
 from minilm.metrics.rouge import rouge_l
 from minilm.recipes import cutting
-from minilm.recipes.labelled import parts_of
+from minilm.recipes.labelled import parts_of, split
 from minilm.typing import PathLike
 
 __all__ = ["ENDINGS", "Abstract", "Extracted", "Parts", "read"]
@@ -81,7 +81,7 @@ def read(path: PathLike, bad_rows: BadRows = REFUSE, kind: Any = Abstract) -> tu
     bad_rows.require(train, f"{os.fspath(first)}: there are no lines in it")
     if second is not None:
         return train, list(_read_file(second, bad_rows, kind))
-    return [each for place, each in enumerate(train) if place % 10 != 9], train[9::10]
+    return split(train)
 
 
 def _read_file(path: PathLike, bad_rows: BadRows, kind: Any) -> Iterator[Any]:

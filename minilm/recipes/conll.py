@@ -19,7 +19,7 @@ from typing import NamedTuple
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
 from minilm.metrics.entities import is_tag, type_of
 from minilm.ops import checks
-from minilm.recipes.labelled import parts_of
+from minilm.recipes.labelled import parts_of, split
 from minilm.typing import PathLike
 
 __all__ = ["Featured", "Sentence", "blocks", "read"]
@@ -239,7 +239,7 @@ def read(
     train = list(_read_rows(rows, columns, bad_rows))
     bad_rows.require(train, f"{train_file}: there are no sentences in it")
     if validation_file is None:
-        validation, train = train[9::10], [each for place, each in enumerate(train) if place % 10 != 9]
+        train, validation = split(train)
     else:
         rows = list(lines(validation_file))
         columns = _columns(rows, validation_file, chosen, spans)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
 from minilm.typing import PathLike
 
-__all__ = ["Labelled", "parts_of", "read", "unlearnable"]
+__all__ = ["Labelled", "parts_of", "read", "split", "unlearnable"]
 
 VALIDATION = ("dev", "valid", "validation", "val", "test")
 
@@ -58,6 +58,11 @@ def parts_of(path: PathLike, endings: tuple[str, ...]) -> tuple[str, str | None]
             raise ValueError(f"{path}: there is no {part} part; wanted a file {expected} with the ending {' or '.join(endings)}")
         parts.append(first)
     return parts[0], parts[1]
+
+
+def split(rows: Sequence) -> tuple[list, list]:
+    """The rows of one file as a training and a validation part, which is every tenth row."""
+    return [row for place, row in enumerate(rows) if place % 10 != 9], list(rows[9::10])
 
 
 def _read_file(path, text: str, label: str, bad_rows: BadRows) -> Iterator[tuple[int, Labelled]]:
@@ -120,8 +125,7 @@ def read(
     first, second = parts_of(path, (".tsv",))
     train = list(_read_file(first, text, label, bad_rows))
     if second is None:
-        validation = train[9::10]
-        train = [each for place, each in enumerate(train) if place % 10 != 9]
+        train, validation = split(train)
     else:
         validation = list(_read_file(second, text, label, bad_rows))
     labels = {example.label for _, example in train}

@@ -255,7 +255,12 @@ class PairRecipe(Recipe):
         source, written = self._ids("source", text.strip()), self.write([text.strip()])[0] if answer is None else answer
         begin, end = self._special((BEGIN, END))
         target, other = (None if each is None else self._ended(each) for each in (written, foil))
-        spell = lambda id: "(end)" if id == end else self._pieces("target", [id])[0] or self._tokenizer("target").id_to_token(id)  # noqa: E731
+
+        def spell(id: int) -> str:
+            if id == end:
+                return "(end)"
+            return self._pieces("target", [id])[0] or self._tokenizer("target").id_to_token(id)
+
         pieces = {"source_pieces": self._pieces("source", source), "spell": spell, "foil": other}
         return explain_target(self.model, source, target, begin=int(begin), text=text, answer=written, **pieces)
 

@@ -50,7 +50,7 @@ class PartsOfSpeech(Tag):
     options = OPTIONS
     least = {"min_count": 1}
 
-    def _example(self, words: tuple[str, ...], roles_: tuple[str, ...]) -> Sentence:
+    def _example(self, words: tuple[str, ...], tags: tuple[str, ...]) -> Sentence:
         return Sentence(words, tuple(map(part_of, words)))
 
     def read(self, path: PathLike) -> tuple[list, list]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
 from minilm.recipes.conll import blocks
-from minilm.recipes.labelled import parts_of
+from minilm.recipes.labelled import parts_of, split
 from minilm.typing import PathLike
 
 __all__ = ["Proposition", "read"]
@@ -57,7 +57,7 @@ def read(path: PathLike, bad_rows: BadRows = REFUSE) -> tuple[list[Proposition],
     train = list(_sentences(first, bad_rows))
     bad_rows.require([each for some in train for each in some], f"{os.fspath(first)}: there are no predicates in it")
     if second is None:
-        validation, train = train[9::10], [each for place, each in enumerate(train) if place % 10 != 9]
+        train, validation = split(train)
     else:
         validation = list(_sentences(second, bad_rows))
     return [each for some in train for each in some], [each for some in validation for each in some]

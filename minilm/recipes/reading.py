@@ -34,7 +34,17 @@ class _Window(NamedTuple):
     places: list  # (start, end) in the passage of each place of the first array; (0, 0) where an answer cannot be
 
 
-class _Reading:
+class _SpanReading:
+    """What both have: a passage's windows, the batches that they become, and the best span of all of them.
+
+    Parameters
+    ----------
+    vocabularies, facts, options : dict
+        The recipe's.
+    fresh : bool
+        Whether its model is yet to be made, so that a BERT is read from the folder that `options` name.
+    """
+
     def __init__(self, vocabularies: dict[str, Any], facts: dict[str, Any], options: dict[str, Any], fresh: bool = False):
         self.vocabularies, self.facts, self.options, self.fresh = vocabularies, facts, options, fresh
 
@@ -133,7 +143,7 @@ class _Reading:
         raise NotImplementedError
 
 
-class LSTMReading(_Reading):
+class LSTMReading(_SpanReading):
     """For `minilm.models.Reader`."""
 
     @staticmethod
@@ -191,7 +201,7 @@ class LSTMReading(_Reading):
         return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
-class BERTReading(_Reading):
+class BERTReading(_SpanReading):
     """For `minilm.models.BERTForQuestionAnswering`: ``[CLS] question [SEP] passage [SEP]``."""
 
     @classmethod

@@ -14,11 +14,13 @@ from minilm.hub import model_folder
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.mistaken import did_you_mean
+from minilm.models.pretrained import config_from
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.labelled import Labelled
 from minilm.recipes.padding import side_by_side
 from minilm.recipes.pretrained_words import VECTORS, WordRecipe, key_of
 from minilm.typing import PathLike
+from minilm.weights import read_config
 
 if TYPE_CHECKING:
     from minilm.interpret.tasks import Decisions
@@ -117,10 +119,7 @@ class Sentiment(WordRecipe):
         if self.options["model"] == "bert":
             folder = model_folder(self.options["encoder"])
             self.vocabularies = {"words": tokenizers.WordPiece.load(folder)}
-            from minilm import weights
-            from minilm.models.pretrained import config_from
-
-            self.facts["encoder"] = config_from(weights.read_config(folder, ["bert"])).to_dict()
+            self.facts["encoder"] = config_from(read_config(folder, ["bert"])).to_dict()
             self._fresh_encoder = True
             return
         counts = Counter(key_of(word) for example in train for word in self.words_of(example))

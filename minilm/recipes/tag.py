@@ -85,9 +85,9 @@ class Tag(WordRecipe):
         sentences = [self._example(*each) for each in roles.sentences(seed, TRAIN + VALIDATION)]
         return sentences[:TRAIN], sentences[TRAIN:]
 
-    def _example(self, words: tuple[str, ...], roles_: tuple[str, ...]) -> Any:
-        """An example of the built-in data, from a sentence and the roles of its words."""
-        return Sentence(words, roles_)
+    def _example(self, words: tuple[str, ...], tags: tuple[str, ...]) -> Any:
+        """An example of the built-in data, from a sentence and its words' tags, which are their roles."""
+        return Sentence(words, tags)
 
     def read(self, path: PathLike) -> tuple[list, list]:
         columns = [self.options[name] for name in ("word_column", "tag_column")]

@@ -58,7 +58,7 @@ def make_tokenizer(config: RunConfig, text: data.Text, train: data.Text) -> Toke
     return tokenizers.Character.train_from_chunks(text, vocab_size=settings.vocab_size, unk_token=unknown)
 
 
-def corpus_parts(config: RunConfig, tokenizer: Tokenizer | None = None) -> Any:
+def corpus_parts(config: RunConfig, tokenizer: Tokenizer | None = None) -> tuple[Tokenizer, Parts]:
     """Read the corpus, and encode both parts of it.
 
     Returns

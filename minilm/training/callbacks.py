@@ -24,15 +24,15 @@ HANGUP, USER = getattr(signal, "SIGHUP", None), getattr(signal, "SIGUSR1", None)
 SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP, USER) if number is not None]
 
 
-class Validation(Callback):
-    """Validates every so many steps or seconds, whichever come first.
+class _Repeated(Callback):
+    """Something done every so many steps or seconds, whichever come first.
 
     Parameters
     ----------
     every : int, optional
-        Steps between validations.
+        Steps from one time to the next.
     seconds : float, optional
-        Seconds of training between validations.
+        Seconds of training from one time to the next.
     """
 
     def __init__(self, every: int | None, seconds: float | None):
@@ -41,17 +41,23 @@ class Validation(Callback):
     def on_train_begin(self, loop: Loop) -> None:
         self._last = loop.state.seconds
 
-    def on_step_end(self, loop: Loop) -> None:
-        if loop.ending or not self._due(loop):
-            return
-        loop.validate()
-        loop.tick()
-        self._last = loop.state.seconds
-
-    def _due(self, loop) -> bool:
+    def due(self, loop: Loop) -> bool:
+        """Whether it is time, after a step that is not the last."""
+        if loop.ending:
+            return False
         if self._every is not None and loop.state.step % self._every == 0:
             return True
-        return self._seconds is not None and loop.state.seconds - self._last >= self._seconds
+        return self._seconds is not None and loop.stepped - self._last >= self._seconds
+
+
+class Validation(_Repeated):
+    """Validates every so many steps or seconds, whichever come first."""
+
+    def on_step_end(self, loop: Loop) -> None:
+        if self.due(loop):
+            loop.validate()
+            loop.tick()
+            self._last = loop.state.seconds
 
 
 class Rows(Callback):
@@ -105,33 +111,13 @@ class Bar(Callback):
             self._shown.update(now, loop.progress(), loop.state.step, loop.loss, loop.seen() - self._seen, loop.note())
 
 
-class Checkpoints(Callback):
-    """Writes checkpoints: every so many steps or seconds, whichever come first, and when training ends.
-
-    Parameters
-    ----------
-    every : int, optional
-        Steps between checkpoints.
-    seconds : float, optional
-        Seconds of training between checkpoints.
-    """
-
-    def __init__(self, every: int | None, seconds: float | None):
-        self._every, self._seconds = every, seconds
-
-    def on_train_begin(self, loop: Loop) -> None:
-        self._last = loop.state.seconds
+class Checkpoints(_Repeated):
+    """Writes checkpoints: every so many steps or seconds, whichever come first, and when training ends."""
 
     def on_step_end(self, loop: Loop) -> None:
-        if not loop.ending and self.due(loop):
+        if self.due(loop):
             loop.save()
             self._last = loop.clock.seconds
-
-    def due(self, loop: Loop) -> bool:
-        """Whether it is time for a checkpoint."""
-        if self._every is not None and loop.state.step % self._every == 0:
-            return True
-        return self._seconds is not None and loop.stepped - self._last >= self._seconds
 
     def on_train_end(self, loop: Loop) -> None:
         if not loop.state.finished:

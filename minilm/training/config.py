@@ -98,7 +98,7 @@ class RunConfig:
         float32 always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
         "auto" is "bf16" on a CPU that has one of them and else "float32": `train` puts what it chose in its place, and says so.
     cuda_graphs : bool
-        Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
+        Launch steps on a GPU as CUDA graphs: see `minilm.training.graphed_step`. The same numbers, for less work of the
         host. Without effect on a CPU.
     """
 

@@ -29,10 +29,11 @@ from minilm.optimizers import WeightAverage
 from minilm.random import Key
 from minilm.tokenizers import Tokenizer
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
-from minilm.training.device import GraphedStep, active
+from minilm.training.device import active
 from minilm.training.divergence import MANY, NonFiniteError, non_finite, quiet
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.events import Callback
+from minilm.training.graphed_step import GraphedStep
 from minilm.training.log import Progress
 from minilm.training.loop import Loop
 from minilm.training.parallel import ParallelStep
@@ -125,10 +126,10 @@ class LanguageModelLoop(Loop):
         """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
         start = time.perf_counter()
         batch, keys = self.batches.batch(0), self._keys(0)
-        targets = counts(self.model, batch, len(keys))
+        counted = counts(self.model, batch, len(keys))  # (A, losses)
         cleaned, products = self.model.parameters.clean_after_error(), active(self.config.device, self.config.precision)
         with cleaned, products, self._compute.workspace.step():
-            self._compute.gradients(self._on_device(batch), self._zeros, keys, targets)
+            self._compute.gradients(self._on_device(batch), self._zeros, keys, counted)
             self._compute.norm()
         self.model.parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
@@ -153,9 +154,9 @@ class LanguageModelLoop(Loop):
             self.carried = self._zeros
         elif fresh.any():
             self.carried = restarted(self.carried, fresh)
-        targets = counts(self.model, batch, len(keys))
+        counted = counts(self.model, batch, len(keys))  # (A, losses)
         try:
-            loss, norm, self.carried = self._compute(arrays, self.carried, keys, targets, self.lr)
+            loss, norm, self.carried = self._compute(arrays, self.carried, keys, counted, self.lr)
         except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
             reason = non_finite(self, str(error), self._own(arrays), keys[0], error.__cause__)
             if not self._skips(reason):

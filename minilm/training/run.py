@@ -12,7 +12,7 @@ from minilm.files import json_object
 from minilm.hub import model_folder
 from minilm.layers.loading import blank
 from minilm.layers.summary import in_a_line
-from minilm.quantized.storing import fill, stored_as
+from minilm.quantized.reading import fill, stored_as
 from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig

@@ -56,11 +56,13 @@ def explain_label(
     """
     check_device(model)
     place, ids = _place(model), np.asarray(ids)
-    rows_of = lambda rows: np.repeat(ids[None], len(rows), axis=0)  # noqa: E731
     log_p = log_probabilities(model.logits(ids[None]))[0]  # (C,)
     answer = int(log_p.argmax()) if answer is None else checks.whole("answer", answer, 0, len(labels))
     if foil is not None and checks.whole("foil", foil, 0, len(labels)) == answer:
         raise ValueError(f"the foil must be another label than the answer, got {labels[foil]!r} for both")
+
+    def rows_of(rows):
+        return np.repeat(ids[None], len(rows), axis=0)  # (n, S)
 
     def value(rows):
         log_p = log_probabilities(model.logits(rows_of(rows)))  # (n, C)
@@ -73,21 +75,11 @@ def explain_label(
     start = _without_words(model, ids)
     result = attributed(model, place, start, 1, value, losses)
     values = _by_words(model, result.values[0], len(ids))
-    name = f"log p({labels[answer]})" + ("" if foil is None else f" − log p({labels[foil]})")
+    measure = f"log p({labels[answer]})" + ("" if foil is None else f" − log p({labels[foil]})")
     choices = [(labels[c], float(np.exp(log_p[c]))) for c in np.argsort(-log_p, kind="stable")]
-    output, baseline, error, steps = (float(each[0]) for each in result[1:])
-    decision = Decision(
-        "label",
-        labels[answer],
-        None if foil is None else labels[foil],
-        name,
-        output,
-        baseline,
-        values,
-        error,
-        int(steps),
-        choices,
-        [],
+    against = None if foil is None else labels[foil]
+    decision = Decision.of(
+        result, 0, name="label", answer=labels[answer], foil=against, measure=measure, choices=choices, values=values
     )
     maps = {}
     if isinstance(model, RecurrentClassifier) and isinstance(model.pooling, AttentionPooling):

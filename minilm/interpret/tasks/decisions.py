@@ -46,6 +46,25 @@ class Decision(NamedTuple):
     choices: list[tuple[str, float]]  # what else there was, the best first, with probabilities
     shares: list[tuple[str, float]]  # parts of F by where they come from; they sum to F; empty where there is one part
 
+    @classmethod
+    def of(
+        cls,
+        integral: Integral,
+        n: int,
+        *,
+        name: str,
+        answer: str,
+        foil: str | None,
+        measure: str,
+        choices: list[tuple[str, float]],
+        shares: list[tuple[str, float]] | None = None,
+        values: np.ndarray | None = None,
+    ) -> Decision:
+        """The decision whose F is number `n` of an integral; `values` (S,) where the pieces are not what was integrated over."""
+        output, baseline, error, steps = (float(each[n]) for each in integral[1:])
+        values = integral.values[n] if values is None else values
+        return cls(name, answer, foil, measure, output, baseline, values, error, int(steps), choices, shares or [])
+
 
 @dataclass(frozen=True, repr=False)
 class Decisions:

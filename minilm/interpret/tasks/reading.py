@@ -85,7 +85,6 @@ def explain_span(
 
     place, x0 = _reader_place(model, arrays) if is_reader else _bert_place(model, arrays)
     result = attributed(model, place, x0, 1, value, losses)
-    output, baseline, error, steps = (float(each[0]) for each in result[1:])
     values, shares = result.values[0], []
     if is_reader:
         T = arrays[0].shape[1]
@@ -93,12 +92,15 @@ def explain_span(
         values = np.concatenate([question, own + match + feature])  # (Q + T,)
         names = ("words of the passage", "their match with the question", "whether they stand in it", "words of the question")
         shares = [(name, float(part.sum())) for name, part in zip(names, (own, match, feature, question), strict=True)]
-        shares += [("without any of these", baseline), ("missing in the integral", -error)]
+        shares += [("without any of these", float(result.baselines[0]))]
+        shares += [("missing in the integral", -float(result.errors[0]))]
     measure = "log p(span)" + ("" if foil is None else " − log p(other span)")
     logits = model.logits(*arrays)
     start, end = (np.asarray(each[0]) for each in (logits if is_reader else (logits[..., 0], logits[..., 1])))  # (T,) each
     choices = _choices(start, end, pieces[arrays[1].shape[1] :] if is_reader else pieces)
-    decision = Decision("span", answer, foil_text, measure, output, baseline, values, error, int(steps), choices, shares)
+    decision = Decision.of(
+        result, 0, name="span", answer=answer, foil=foil_text, measure=measure, choices=choices, shares=shares, values=values
+    )
     shown = in_a_line(model)
     return Decisions(text, answer, shown, list(pieces), [decision], about=ABOUT)
 

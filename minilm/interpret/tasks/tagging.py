@@ -113,11 +113,10 @@ def explain_tags(
         names.append(f"tag after: {tags[best[t + 1]]}" if t + 1 < T else "end")
         choices = [(tags[k], float(marginals[t, k])) for k in np.argsort(-marginals[t], kind="stable")[:8]]
         chosen, other = tags[best[t]], tags[foils[t]]
-        output, baseline, error, steps = (float(each[n]) for each in result[1:])
         parts = list(zip(names, map(float, shares[t]), strict=True))
         measure = f"score({chosen}) − score({other})"
         decisions.append(
-            Decision(pieces[t], chosen, other, measure, output, baseline, result.values[n], error, int(steps), choices, parts)
+            Decision.of(result, n, name=pieces[t], answer=chosen, foil=other, measure=measure, choices=choices, shares=parts)
         )
     labels = [decision.answer for decision in decisions[: len(decisions) - len(words)]]
     labels += [f"{pieces[t]}/{tags[best[t]]}" for t in words]
@@ -143,11 +142,10 @@ def _of_class(model, inputs, best, classes, other_class) -> Decision:
         return [Loss(_arguments(model, inputs, tags, c), sign) for c, sign in ((chosen, -1), (other, 1))]
 
     result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, 1, value, losses)
-    output, baseline, error, steps = (float(each[0]) for each in result[1:])
     choices = [(classes[c], float(p[c])) for c in order[:8]]
-    names = classes[chosen], classes[other]
-    measure = f"log p({names[0]}) − log p({names[1]})"
-    return Decision("intent", *names, measure, output, baseline, result.values[0], error, int(steps), choices, [])
+    answer, foil = classes[chosen], classes[other]
+    measure = f"log p({answer}) − log p({foil})"
+    return Decision.of(result, 0, name="intent", answer=answer, foil=foil, measure=measure, choices=choices)
 
 
 def _repeated(inputs, rows: int) -> list:

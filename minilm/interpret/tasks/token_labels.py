@@ -73,7 +73,9 @@ def explain_token_labels(
         if not len(kept):
             raise ValueError(f"the foil must be another label than the answer, got {labels[foil]!r} for every word")
     at = np.asarray(places)[kept]  # (n,)
-    rows_of = lambda rows: np.repeat(ids[None], len(rows), axis=0)  # noqa: E731
+
+    def rows_of(rows):
+        return np.repeat(ids[None], len(rows), axis=0)  # (n, T)
 
     def value(rows):
         log_p = log_probabilities(model.logits(rows_of(rows)))[np.arange(len(rows)), at[rows]]  # (n, C)
@@ -94,10 +96,8 @@ def explain_token_labels(
     for n, word in enumerate(kept):
         choices = [(labels[c], float(np.exp(log_p[word, c]))) for c in np.argsort(-log_p[word], kind="stable")[:8]]
         name, against = labels[best[word]], labels[other[word]]
-        output, baseline, error, steps = (float(each[n]) for each in result[1:])
         measure = f"log p({name}) − log p({against})"
-        why = (output, baseline, result.values[n], error, int(steps), choices, [])
-        decisions.append(Decision(words[word], name, against, measure, *why))
+        decisions.append(Decision.of(result, n, name=words[word], answer=name, foil=against, measure=measure, choices=choices))
     shown = in_a_line(model)
     spelled = [f"{words[word]}/{labels[best[word]]}" for word in kept]
     return Decisions(text, answer, shown, list(pieces), decisions, labels=spelled, about=ABOUT)

@@ -88,10 +88,11 @@ def explain_target(
         best = np.argsort(-log_p[t], kind="stable")[:TOP]
         chosen, other = spell(int(targets[n])), None if foils is None else spell(int(foils[n]))
         measure = f"log p({chosen})" + ("" if other is None else f" − log p({other})")
-        output, baseline, error, steps = (float(each[n]) for each in result[1:])
         choices = [(spell(int(i)), float(np.exp(log_p[t, i]))) for i in best]
         decisions.append(
-            Decision(f"piece {t + 1}", chosen, other, measure, output, baseline, values[n], error, int(steps), choices, [])
+            Decision.of(
+                result, n, name=f"piece {t + 1}", answer=chosen, foil=other, measure=measure, choices=choices, values=values[n]
+            )
         )
     shown = in_a_line(model)
     maps = {name: weights[places] for name, weights in _attention(model, source, inputs).items()}
