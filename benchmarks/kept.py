@@ -9,10 +9,11 @@ import json
 import os
 
 from minilm import files
+from minilm.cache_folders import cache_folder
 
 
 def _path(name: str) -> str:
-    return files.cache_folder("benchmarks", f"{name}.json")
+    return cache_folder("benchmarks", f"{name}.json")
 
 
 def read(name: str) -> dict:

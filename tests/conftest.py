@@ -1,6 +1,7 @@
 """What all tests share: a deterministic hypothesis, slow tests left out, the number of threads put back after each test."""
 
 import os
+import re
 import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test fetches anything
@@ -21,8 +22,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("minilm")
 
 
+BY_OTHER_COMPILERS = re.compile(r"tests/(cuda_on_cpu/|ops/test_(gpu|tensor_cores))")  # g++ and NVRTC, in the place of Numba
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is marked slow, unless -m speaks of it."""
+    """Put the tests in order, and leave out what is marked slow, unless -m speaks of it.
+
+    A kernel of the CPU is compiled by the process that needs it first, and read by those that need it later. So of two processes
+    (see `pytest_xdist_make_scheduler`) one begins with the ops on the CPU, and the other, in the middle, with tests that want no
+    such kernel: else both would compile the same ones at the same time.
+    """
+    by_numba = [item for item in items if not BY_OTHER_COMPILERS.match(item.nodeid)]
+    by_numba.sort(key=lambda item: not item.nodeid.startswith("tests/ops/"))
+    middle = len(items) // 2
+    items[:] = by_numba[:middle] + [item for item in items if BY_OTHER_COMPILERS.match(item.nodeid)] + by_numba[middle:]
     if "slow" in (config.getoption("-m") or ""):
         return
     for item in items:

@@ -11,7 +11,7 @@ import minilm
 ROOT = pathlib.Path(minilm.__file__).parent.parent
 ORDER = (  # each may import those before it; those of one line not each other
     ("typing",),
-    ("mistaken", "forks", "bars", "random", "streams", "gpu_trial"),
+    ("mistaken", "forks", "bars", "random", "streams", "gpu_trial", "cache_folders"),
     ("files", "hub"),
     ("checksums",),
     ("compiled",),

@@ -12,7 +12,8 @@ import platform
 import numpy as np
 
 import minilm
-from minilm import devices, files, ops
+from minilm import devices, ops
+from minilm.cache_folders import cache_folder
 
 FEATURES = "sse4.2 avx avx2 fma f16c avx512f avx512bf16 amx-bf16 amx-int8 neon dotprod sve sve2 bf16".split()
 BYTES = {"vnni": "VNNI (vpdpbusd)", "maddubs": "vpmaddubsw", "madd": "vpmaddwd", "sdot": "sdot", "plain": "plain multiplications"}
@@ -146,7 +147,7 @@ def _implementations() -> dict:
 
 def _caches() -> dict:
     """The folders, and their sizes."""
-    folder = pathlib.Path(files.cache_folder())
+    folder = pathlib.Path(cache_folder())
     facts = {"folder": str(folder)}
     parts = {"jit": "compiled kernels", "corpora": "corpora", "tokens": "encoded texts", "tables": "tokenizers' tables"}
     parts["emulated"] = "CUDA kernels on the CPU"

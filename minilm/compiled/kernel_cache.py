@@ -31,7 +31,7 @@ from numba.core import types as numba_types
 from numba.core.compiler import CompileResult
 from numba.core.typing.templates import builtin_registry
 
-from minilm import files
+from minilm import cache_folders
 
 VERSIONS = f"{sys.version} numba {numba.__version__} llvmlite {llvmlite.__version__} numpy {np.__version__}"
 DIGEST = 32  # bytes of the checksum that begins a file
@@ -101,12 +101,12 @@ def _fields(signature) -> list[str]:
 
 @functools.cache
 def folder() -> str:
-    """Where compiled kernels are kept: ``jit`` in `minilm.files.cache_folder`, else a temporary folder of this process.
+    """Where compiled kernels are kept: ``jit`` in `minilm.cache_folders.cache_folder`, else a temporary folder of this process.
 
     The temporary one is taken where the other cannot be had, or belongs to another user. One that cannot be written to, as of a
     read-only disk, is still read.
     """
-    path, reason = files.own_cache_folder("jit")
+    path, reason = cache_folders.own_cache_folder("jit")
     if reason is not None:
         warn_once(f"compiled kernels are not kept, since {reason}")
     return path
@@ -122,7 +122,7 @@ def read(path: str):
         return warn_once(f"{path} cannot be read and is compiled anew ({error.strerror})")
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if not (stat.S_ISREG(status.st_mode) and files.is_own(status)):
+        if not (stat.S_ISREG(status.st_mode) and cache_folders.is_own(status)):
             return warn_once(f"{path} is not this user's own file: it is not read, and the kernel is compiled anew")
         content = file.read()
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:

@@ -15,8 +15,9 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from minilm.cache_folders import cache_folder
 from minilm.data.texts import Text
-from minilm.files import cache_folder, written_whole
+from minilm.files import written_whole
 
 __all__ = ["Joined", "joined"]
 

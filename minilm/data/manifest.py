@@ -6,9 +6,10 @@ import dataclasses
 import functools
 import os
 
+from minilm.cache_folders import cache_folder
 from minilm.checksums import file_hash
 from minilm.data.pipes import on_disk
-from minilm.files import cache_folder, read_json
+from minilm.files import read_json
 from minilm.mistaken import did_you_mean
 from minilm.typing import PathLike
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 
+from minilm.cache_folders import cache_folder
 from minilm.data.lines import STANDARD_INPUT, opened_raw
-from minilm.files import cache_folder, written_whole
+from minilm.files import written_whole
 from minilm.typing import PathLike
 
 __all__ = ["on_disk"]

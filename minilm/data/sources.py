@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from minilm.cache_folders import cache_folder
 from minilm.data.lines import opened
-from minilm.files import cache_folder, written_whole
+from minilm.files import written_whole
 from minilm.ops import checks
 
 __all__ = ["Source", "kept", "pieces"]

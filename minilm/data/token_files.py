@@ -8,9 +8,9 @@ import warnings
 
 import numpy as np
 
+from minilm.cache_folders import cache_folder
 from minilm.data.texts import Text, text
 from minilm.data.token_writer import HEADER_BYTES, NPY, encoded, write_token_file
-from minilm.files import cache_folder
 from minilm.ops import checks
 from minilm.threads import threads
 from minilm.tokenizers import Tokenizer

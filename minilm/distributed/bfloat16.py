@@ -13,7 +13,18 @@ NAN = 0x7FC0
 
 
 def narrowed(array: Array) -> Array:
-    """float32 -> bfloat16 as uint16: to the nearest, ties to even. NaN stays NaN, and what is too large becomes infinite."""
+    """float32 -> bfloat16, rounded to the nearest, ties to even.
+
+    Parameters
+    ----------
+    array : ndarray of float32
+        Of any shape.
+
+    Returns
+    -------
+    bits : ndarray of uint16, of the same shape
+        NaN stays NaN, and what is too large becomes infinite.
+    """
     module = devices.array_module(array)
     array = module.ascontiguousarray(array, np.float32)
     bits = array.view(np.uint32)
@@ -22,5 +33,15 @@ def narrowed(array: Array) -> Array:
 
 
 def widened(bits: Array) -> Array:
-    """bfloat16 as uint16 -> float32."""
+    """bfloat16 -> float32, exactly.
+
+    Parameters
+    ----------
+    bits : ndarray of uint16
+        Of `narrowed`.
+
+    Returns
+    -------
+    array : ndarray of float32, of the same shape
+    """
     return (bits.astype(np.uint32) << 16).view(np.float32)

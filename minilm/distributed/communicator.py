@@ -31,6 +31,11 @@ def wait_until(done: Callable[[], bool]) -> None:
     """Look again and again until something is done, giving the core away in between.
 
     A look is also what moves a message on, by some tens of kilobytes: long pauses would make long messages crawl.
+
+    Parameters
+    ----------
+    done : callable
+        ``done() -> bool``.
     """
     end = time.perf_counter() + AWAKE
     while not done():
@@ -90,32 +95,104 @@ class Communicator(abc.ABC):
         tree : Tree
         wire : {"float32", "bf16"}
             What travels: all bits, or the upper half of those of a float32, rounded to the nearest. Sums are of all bits always.
+
+        Returns
+        -------
+        Pending
+
+        Raises
+        ------
+        ValueError
+            `partials` are not as many as the rank has subtrees.
         """
 
     @abc.abstractmethod
     def all_gather(self, out: Array, cuts: Sequence[int]) -> Pending:
-        """Give every rank the pieces of all: of `out` (n,), which has its own piece in place, all others are written."""
+        """Give every rank the pieces of all.
+
+        Parameters
+        ----------
+        out : ndarray, shape (n,)
+            Has this rank's own piece in place; those of the others are written into it.
+        cuts : sequence of int, (size + 1,)
+
+        Returns
+        -------
+        Pending
+        """
 
     @abc.abstractmethod
     def exchange(self, numbers: Sequence[float]) -> np.ndarray:
-        """The numbers of all ranks, as many each: (size, n) float64 on the host. Waits for all."""
+        """The numbers of all ranks. Waits for all.
+
+        Parameters
+        ----------
+        numbers : sequence of n floats
+            Of this rank; n is the same on all.
+
+        Returns
+        -------
+        ndarray of float64, shape (size, n)
+            On the host.
+        """
 
     @abc.abstractmethod
     def broadcast(self, content: bytes | None) -> bytes:
-        """The `content` of rank 0, on every rank; that of the others is not read. Waits for it."""
+        """Give every rank the content that rank 0 has. Waits for it.
+
+        Parameters
+        ----------
+        content : bytes or None
+            Read on rank 0 alone.
+
+        Returns
+        -------
+        bytes
+            That of rank 0.
+        """
 
     @abc.abstractmethod
     def abort(self, status: int) -> None:
-        """End the processes of all ranks at once, with this exit status."""
+        """End the processes of all ranks at once.
+
+        Parameters
+        ----------
+        status : int
+            Their exit status.
+        """
 
     def all_reduce(self, partials: Sequence[Array], out: Array, cuts: Sequence[int], tree: Tree, wire: str) -> Pending:
-        """`reduce_scatter`, whose arguments these are, and then `all_gather`: every rank has the whole sum in `out`."""
+        """Sum over the tree; every rank has the whole sum.
+
+        Parameters
+        ----------
+        partials, out, cuts, tree, wire
+            Those of `reduce_scatter`, which comes first; `all_gather` then fills all of `out`.
+
+        Returns
+        -------
+        Pending
+        """
         scattered = self.reduce_scatter(partials, out, cuts, tree, wire)
         self._last = _Both(lambda: self.all_gather(out, cuts), scattered, self._last)
         return self._last
 
     def on(self, device: str) -> Communicator:
-        """The same ranks for arrays of a device, "cpu" or "cuda"."""
+        """The same ranks for arrays of a device.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        Communicator
+
+        Raises
+        ------
+        ValueError
+            NCCL, which carries arrays of GPUs, is not there or does not connect the ranks.
+        """
         return self
 
     def cores(self) -> int:

@@ -28,7 +28,16 @@ TAG = 7
 
 
 def say_and_abort(communicator: Any, what: str, status: int) -> None:
-    """Say in one line why this rank ends, and end all."""
+    """Say on stderr in one line why this rank ends, and end all.
+
+    Parameters
+    ----------
+    communicator : Communicator
+    what : str
+        What is wrong.
+    status : int
+        The exit status of all processes.
+    """
     who = f"rank {communicator.rank} of {communicator.size} on {socket.gethostname()}: " if communicator.size > 1 else ""
     with contextlib.suppress(OSError, ValueError):
         print(f"minilm: {who}{what}", file=sys.stderr, flush=True)

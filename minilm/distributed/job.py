@@ -94,9 +94,17 @@ def _end_all(communicator: Communicator, error: BaseException) -> None:
 
 
 def first_alone(function: Callable[[], Any]) -> Any:
-    """What a function gives on rank 0, where alone it is called. All ranks call this together.
+    """What a function returns on rank 0, which alone calls it. All ranks call this together.
 
-    It may give anything that JSON has, and numbers of NumPy's. What it raises ends the job, see `job`.
+    Parameters
+    ----------
+    function : callable
+        ``function() -> value``, where JSON has such values, or NumPy's numbers. What it raises ends the job, see `job`.
+
+    Returns
+    -------
+    value
+        The same on all ranks.
     """
     if _current.size == 1:
         return function()

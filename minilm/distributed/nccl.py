@@ -54,9 +54,8 @@ class NCCLCommunicator(Communicator):
             raise ValueError(f"NCCL does not connect the {self.size} ranks: {error}") from None
         kinds = {"float32": "NCCL_FLOAT32", "float64": "NCCL_FLOAT64"}
         self._kinds = {np.dtype(name): getattr(self._nccl, kind) for name, kind in kinds.items()}
-        self._kinds[np.dtype(np.uint16)] = getattr(
-            self._nccl, "NCCL_BFLOAT16", 9
-        )  # ncclBfloat16, of an older CuPy without its name
+        bfloat16 = getattr(self._nccl, "NCCL_BFLOAT16", 9)  # an older CuPy lacks the name of NCCL's number 9, ncclBfloat16
+        self._kinds[np.dtype(np.uint16)] = bfloat16
 
     def all_reduce(self, partials: Sequence[Array], out: Array, cuts: Sequence[int], tree: Tree, wire: str) -> Pending:
         sent = _together(partials, out, wire)

@@ -96,7 +96,7 @@ class Reduction:
         self.trace: list[tuple[str, int, float]] | None = None  # (what, bucket, second) of the last step, where one was put here
 
     def pieces(self) -> list[slice]:
-        """Where this rank's own pieces lie in the flat buffer."""
+        """Where this rank's own pieces lie in the flat buffer, one in each bucket."""
         rank = self.communicator.rank
         return [
             slice(where.start + cuts[rank], where.start + cuts[rank + 1])
@@ -129,7 +129,13 @@ class Reduction:
             self._calls[shapes] = self._counted if known is None else [*map(max, known, self._counted)]
 
     def finish(self) -> bool:
-        """Send what was not sent, and wait for all of it; False if the sums are not right, and the step is to be taken again."""
+        """Send what was not sent, and wait for all of it.
+
+        Returns
+        -------
+        bool
+            False if a gradient came after its bucket was sent: the sums are not right, and the step is to be taken again.
+        """
         while self._sent < len(self.buckets):
             self._send()
         wait_until(self._progress)
@@ -144,7 +150,13 @@ class Reduction:
         self._calls = {}
 
     def gather(self, flat: Array) -> None:
-        """Give every rank the pieces of all in an array with the layout of the flat buffer."""
+        """Give every rank the pieces of all.
+
+        Parameters
+        ----------
+        flat : ndarray, shape (P,)
+            With the layout of the flat buffer; this rank's own `pieces` are in place, and the others' are written into it.
+        """
         pending = [self.communicator.all_gather(flat[where], cuts) for where, cuts in zip(self.buckets, self.cuts, strict=True)]
         for each in pending:
             each.wait()

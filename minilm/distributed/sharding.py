@@ -48,7 +48,15 @@ class ShardedUpdate:
         optimizer.shard(reduction.pieces(), reduction.gather)
 
     def norm(self) -> float:
-        """The norm of all gradients, in which only the own pieces are whole."""
+        """The norm of all gradients, before clipping. The ranks call this together.
+
+        Of ``gradient_flat`` each rank has the sums of its own pieces alone, so what travels is the chunks' sums of squares.
+
+        Returns
+        -------
+        float
+            In the gradients' dtype, the same on all ranks.
+        """
         reduction = self._reduction
         gradient = reduction.parameters.gradient_flat  # (P,)
         squares = np.zeros(-(-gradient.size // CHUNK))  # (chunks,)
@@ -60,7 +68,14 @@ class ShardedUpdate:
         return gradient.dtype.type(math.sqrt(total.sum()))
 
     def step(self, lr: float, norm: float) -> None:
-        """Update the own pieces, and take those of the others; the gradients are zero then."""
+        """Update the own pieces of the weights, and take those of the others; the gradients are zero then.
+
+        Parameters
+        ----------
+        lr : float
+        norm : float
+            Of `norm`, for clipping.
+        """
         parameters = self._reduction.parameters
         self._optimizer.step(lr, norm=norm)
         self._reduction.gather(parameters.flat)

@@ -59,11 +59,32 @@ class Tree(NamedTuple):
     ranks: int = 1
 
     def owned(self, rank: int) -> range:
-        """The leaves of a rank: as many as the others have, or one less."""
+        """The leaves of a rank: as many as any other has, or one more or less.
+
+        Parameters
+        ----------
+        rank : int
+            0 <= rank < R.
+
+        Returns
+        -------
+        range
+        """
         return range(rank * self.leaves // self.ranks, (rank + 1) * self.leaves // self.ranks)
 
     def nodes(self, rank: int) -> list[Node]:
-        """The subtrees that a rank sums alone, in the order of their leaves."""
+        """The subtrees that a rank sums alone.
+
+        Parameters
+        ----------
+        rank : int
+            0 <= rank < R.
+
+        Returns
+        -------
+        list of Node
+            The largest that lie in its range, in the order of their leaves.
+        """
         owned, nodes = self.owned(rank), []
         start = owned.start
         while start < owned.stop:
@@ -80,6 +101,11 @@ class Tree(NamedTuple):
 
     def additions(self, nodes: Iterable[Node]) -> list[tuple[int, int]]:
         """How neighbouring subtrees are added, as far as the tree has a node for their sum.
+
+        Parameters
+        ----------
+        nodes : iterable of Node
+            In the order of their leaves, each beginning where the one before it ends.
 
         Returns
         -------

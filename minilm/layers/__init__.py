@@ -16,6 +16,8 @@ of a text       `MeanPooling`, `DotPooling`, `AttentionPooling`: one vector for 
 beside these    `Dropout`; `KeyValueCache`, which generation keeps; `Layer`, `Parameter`, `Parameters`: what all consist of
 ==============  ===========================================================================================================
 
+`minilm.layers.hooks` reads and replaces what layers compute, `minilm.layers.lora` adapts trained maps.
+
 PyTorch's names throughout, of classes, arguments and parameters, so that weights move over by name. ``print(layer)``
 shows what a layer is made of.
 """

@@ -36,9 +36,10 @@ class Output(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    inputs: tuple  # what the projection, or each of the three, saved
+    inputs: list  # what each projection saved: the one of q, k and v, or the three
     attention: Any  # what the op saved
     output: Any  # what c_proj saved
+    has_memory: bool  # whether forward was given one
     cached: bool  # whether keys came out of a cache or a Memory, through which no gradient flows
 
 
@@ -174,7 +175,7 @@ class MultiHeadAttention(Layer):
         y, weights = y if return_weights else (y, None)
         y, output = self.c_proj.forward(y.reshape(x.shape))  # (B, T, D)
         cached = cache is not None or isinstance(memory, Memory)
-        return Output(y, weights) if return_weights else y, Saved(inputs, saved, output, cached)
+        return Output(y, weights) if return_weights else y, Saved(inputs, saved, output, memory is not None, cached)
 
     def remember(self, memory: Array | Memory | None) -> Memory:
         """Keys and values of a memory (B, S, memory_dim), to be given to `forward` in its place, again and again.
@@ -226,10 +227,10 @@ class MultiHeadAttention(Layer):
         gradients = attention.backward(dy, saved.attention)  # (B, T, H, K), (B, S, H, K) twice
         dq, dk, dv = (
             layer.backward(gradient.reshape(*gradient.shape[:2], -1), saved_input)
-            for layer, gradient, saved_input in zip((self.query, self.key, self.value), gradients, saved.inputs[:3], strict=True)
+            for layer, gradient, saved_input in zip((self.query, self.key, self.value), gradients, saved.inputs, strict=True)
         )  # (B, T, D), (B, S, memory_dim) twice
         dmemory = added(dk, dv, out=dk)
-        return (dq, dmemory) if saved.inputs[3] else added(dq, dmemory, out=dq)
+        return (dq, dmemory) if saved.has_memory else added(dq, dmemory, out=dq)
 
     def _project(self, x, memory, key_mask):
         """Queries, keys and values, and what the projections saved."""
@@ -240,10 +241,10 @@ class MultiHeadAttention(Layer):
                 raise ValueError("a memory needs fused=False: the one projection of this layer is for x alone")
             qkv, saved = self.c_attn.forward(x)  # (B, T, 3D)
             qkv = qkv.reshape(B, T, 3, H, K)
-            return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), (saved,)
+            return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), [saved]
         if isinstance(memory, Memory):
             q, _ = self.query.forward(x)  # (B, T, D)
-            return (q.reshape(B, T, H, K), *memory), ()
+            return (q.reshape(B, T, H, K), *memory), []
         source = x
         if memory is not None:
             source = checks.floating("memory", memory, (B, None, self.key.in_features), self.dtype, "(B, S, memory_dim)")
@@ -254,7 +255,7 @@ class MultiHeadAttention(Layer):
             part, saved = layer.forward(argument)  # (B, T or S, D)
             parts.append(part.reshape(B, -1, H, K))
             inputs.append(saved)
-        return parts, (*inputs, memory is not None)
+        return parts, inputs
 
     def settings(self) -> str:
         parts = [str(self.embed_dim), str(self.num_heads)] + ["causal=True"] * self.causal

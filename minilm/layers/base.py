@@ -26,7 +26,7 @@ from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameter import Parameter
 from minilm.layers.parameters import Parameters
-from minilm.layers.summary import summary, summary_html
+from minilm.layers.summary import PackedWeight, summary, summary_html
 from minilm.random import Key
 from minilm.typing import DType, Seed
 
@@ -254,6 +254,10 @@ class Layer:
     def settings(self) -> str:
         """The constructor's arguments worth showing, as in ``65, 64``."""
         return ""
+
+    def packed_weights(self) -> dict[str, PackedWeight]:
+        """What is shown of weights that are no parameters, by their names: those that `minilm.quantized` stores in fewer bits."""
+        return {}
 
     def summary(self) -> str:
         """A table of the layers, the shapes of their parameters, and how many numbers these hold."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minilm.layers.hooks import Activations, hooks
+from minilm.layers.hooks import hooks
+from minilm.layers.recording import Activations
 
 if TYPE_CHECKING:
     from minilm.layers.base import Layer

@@ -39,6 +39,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.gates import OpenRun, gates_of
+from minilm.layers.recording import Activations, EveryCall, copied, like
 from minilm.layers.saved_under_hooks import Replacement, SavedUnder
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
@@ -51,72 +52,6 @@ __all__ = ["HOOKED", "Activations", "EveryCall", "hooks"]
 HOOKED = frozenset({"forward", "attend", "_op_of"})  # what a layer has of its own in a block of hooks, one of them at least
 
 StandIn: TypeAlias = "float | np.ndarray | Callable[[Any], Any]"
-
-
-class Activations(Mapping[str, Any]):
-    """What layers gave and were given, by their dotted names; of several calls the last one's.
-
-    Attributes
-    ----------
-    inputs : dict of str to ndarray
-        The first input.
-    outputs : dict of str to ndarray, or to a tuple of them
-        ``seen[name]`` is ``seen.outputs[name]``. Of a recurrent layer the tuple (y, h_n, ...), inside
-        a model with y (T, B, H), or (B, H) where it runs once a token.
-    gradients, input_gradients : dict of str to ndarray, or to a tuple of them
-        Of the loss by the output and by the inputs, where ``backward`` ran.
-    calls : dict of str to int
-        How often the layer's ``forward`` ran, of an alignment ``attend``.
-
-    Notes
-    -----
-    A subclass may keep something else: see `record`.
-    """
-
-    def __init__(self) -> None:
-        self.inputs: dict[str, Any] = {}
-        self.outputs: dict[str, Any] = {}
-        self.gradients: dict[str, Any] = {}
-        self.input_gradients: dict[str, Any] = {}
-        self.calls: dict[str, int] = {}
-
-    def record(self, name: str, x: Any, y: Any) -> None:
-        """Called after a layer's ``forward`` with its first input and its output, which later layers may write over."""
-        self.inputs[name], self.outputs[name] = _copy(x), _copy(y)
-        self.calls[name] = self.calls.get(name, 0) + 1
-
-    def record_gradient(self, name: str, dy: Any, dx: Any) -> None:
-        """Called after a layer's ``backward`` with what it was given and what it returned."""
-        self.gradients[name], self.input_gradients[name] = dy, _copy(dx)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.outputs[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.outputs)
-
-    def __len__(self) -> int:
-        return len(self.outputs)
-
-    def __repr__(self) -> str:
-        shapes = (f"{name} {getattr(output, 'shape', '')}".rstrip() for name, output in self.outputs.items())
-        return f"Activations({', '.join(shapes)})"
-
-
-class EveryCall(Activations):
-    """`Activations` with a list in the place of each array: one entry a call, in the order of the calls, also of gradients."""
-
-    def record(self, name: str, x: Any, y: Any) -> None:
-        self.inputs.setdefault(name, []).append(_copy(x))
-        self.outputs.setdefault(name, []).append(_copy(y))
-        self.calls[name] = self.calls.get(name, 0) + 1
-
-    def record_gradient(self, name: str, dy: Any, dx: Any) -> None:
-        self.gradients.setdefault(name, []).insert(0, dy)  # backward goes from the last call to the first
-        self.input_gradients.setdefault(name, []).insert(0, _copy(dx))
-
-    def __repr__(self) -> str:
-        return f"EveryCall({', '.join(f'{name} x {count}' for name, count in self.calls.items())})"
 
 
 @contextlib.contextmanager
@@ -278,10 +213,10 @@ class _Hooked:
                     f"a function replaced the {what} of {self.name}, and its derivative is not known: replace by an array, or "
                     "run forward alone"
                 )
-        kept = None if self.seen is None else _copy(dy)  # backward may write over it
+        kept = None if self.seen is None else copied(dy)  # backward may write over it
         if "output" in replaced:  # a constant: nothing below has a part in the loss
             whole = not isinstance(dy, tuple) or np.ndim(replaced["output"]) == 0
-            dy = _zeros(dy) if whole else _like(dy, [_zeros(dy[0]), *dy[1:]])
+            dy = _zeros(dy) if whole else like(dy, [_zeros(dy[0]), *dy[1:]])
         dx = self.plain_backward(dy, saved, *others, **options)
         if self.seen is not None:
             self.seen.record_gradient(self.name, kept, dx)
@@ -310,8 +245,8 @@ def _replaced(what: str, array, replacement):
         if callable(replacement):
             return replacement(array)
         if np.ndim(replacement) != 0:
-            return _like(array, [_replaced(what, array[0], replacement), *array[1:]])
-        return _like(array, [_replaced(what, x, replacement) if isinstance(x, tuple) or _floats(x) else x for x in array])
+            return like(array, [_replaced(what, array[0], replacement), *array[1:]])
+        return like(array, [_replaced(what, x, replacement) if isinstance(x, tuple) or _floats(x) else x for x in array])
     value = replacement(array) if callable(replacement) else replacement
     new = devices.array_module(array).empty_like(array)
     try:
@@ -326,17 +261,6 @@ def _replaced(what: str, array, replacement):
 def _floats(value) -> bool:
     """Whether it is an array of floating-point numbers."""
     return getattr(getattr(value, "dtype", None), "kind", None) == "f"
-
-
-def _like(value: tuple, parts: list) -> tuple:
-    """Other parts in a tuple of the same kind."""
-    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-
-
-def _copy(value):
-    if isinstance(value, tuple):
-        return _like(value, [_copy(part) for part in value])
-    return value.copy() if hasattr(value, "copy") else value
 
 
 def _zeros(value):

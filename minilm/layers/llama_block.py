@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from minilm.layers.base import Layer
+from minilm.layers.recomputed_block import RecomputedBlock, Unsaved
 from minilm.layers.residual import added
-from minilm.layers.saved_under_hooks import Replacement, replacements_inside, require_same
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
 from minilm.typing import Array, DType
 
 if TYPE_CHECKING:
+    from minilm.layers.base import Layer
     from minilm.layers.cache import LayerCache
     from minilm.layers.rms_norm import RMSNorm
     from minilm.layers.rotary import Rotation
@@ -22,15 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["LlamaBlock"]
 
 
-class Saved(NamedTuple):
-    """What backward needs: what the two halves saved; or, to compute it again, the arguments of forward."""
+class Halves(NamedTuple):
+    """What the two halves saved, each of its normalisation, its inner layer and, of a sandwich, the normalisation after that."""
 
-    halves: tuple | None
-    again: dict[str, Any] | None
-    replacements: tuple[Replacement, ...] = ()  # of `minilm.hooks`, that forward ran with, and that it must run with again
+    attn: tuple
+    mlp: tuple
 
 
-class LlamaBlock(Layer):
+class LlamaBlock(RecomputedBlock):
     """Attention and a gated network, each with a residual connection and normalisation by the root mean square.
 
     ::
@@ -69,7 +69,7 @@ class LlamaBlock(Layer):
         self,
         self_attn: Layer,
         mlp: Layer,
-        norm: Any,
+        norm: Callable[[], RMSNorm],
         *,
         sandwich: bool = False,
         recompute: bool = False,
@@ -77,12 +77,12 @@ class LlamaBlock(Layer):
     ):
         super().__init__(dtype=dtype)
         self.recompute = recompute
-        self.input_layernorm: RMSNorm = norm()
+        self.input_layernorm = norm()
         self.self_attn = self_attn
-        self.post_attention_layernorm: RMSNorm = norm()
-        self.pre_feedforward_layernorm: RMSNorm | None = norm() if sandwich else None
+        self.post_attention_layernorm = norm()
+        self.pre_feedforward_layernorm = norm() if sandwich else None
         self.mlp = mlp
-        self.post_feedforward_layernorm: RMSNorm | None = norm() if sandwich else None
+        self.post_feedforward_layernorm = norm() if sandwich else None
 
     def forward(
         self,
@@ -92,7 +92,7 @@ class LlamaBlock(Layer):
         key_mask: Array | None = None,
         cache: LayerCache | None = None,
         key: Key | None = None,
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Halves | Unsaved]:
         """y (B, T, D) for x (B, T, D), and what `backward` needs.
 
         Parameters
@@ -102,14 +102,7 @@ class LlamaBlock(Layer):
             See `GroupedQueryAttention.forward`.
         """
         x = checks.floats("x", x, self.dtype)
-        arguments = {"x": x, "rotation": rotation, "key_mask": key_mask, "cache": cache, "key": key}
-        if not self.recompute or cache is not None:
-            y, halves = self._forward(**arguments)
-            return y, Saved(halves, None)
-        y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
-        with scratch():
-            y[...] = self._forward(**arguments)[0]
-        return y, Saved(None, arguments, replacements_inside(self))
+        return self._run(x=x, rotation=rotation, key_mask=key_mask, cache=cache, key=key)
 
     def _halves(self):
         """(normalisation before, layer, normalisation after or None) of each half."""
@@ -123,19 +116,16 @@ class LlamaBlock(Layer):
         attn, mlp = self._halves()
         x, saved_attn = _half(*attn, x, rotation, key_mask=key_mask, cache=cache, key=at(key, "attn"))
         x, saved_mlp = _half(*mlp, x, key=at(key, "mlp"))
-        return x, (saved_attn, saved_mlp)
+        return x, Halves(saved_attn, saved_mlp)
 
-    def backward(self, dy: Array, saved: Saved) -> Array:
+    def backward(self, dy: Array, saved: Halves | Unsaved) -> Array:
         """Returns dx (B, T, D) for dy (B, T, D)."""
         dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         with scratch():
-            halves = saved.halves
-            if halves is None:
-                require_same(self, saved.replacements)
-                halves = self._forward(**saved.again)[1]
+            halves = self._saved_again(saved)
             attn, mlp = self._halves()
-            dy = _half_backward(*mlp, dy, halves[1])
-            dx[...] = _half_backward(*attn, dy, halves[0])
+            dy = _half_backward(*mlp, dy, halves.mlp)
+            dx[...] = _half_backward(*attn, dy, halves.attn)
         return dx
 
     def settings(self) -> str:

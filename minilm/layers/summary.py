@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import html
+import math
+from typing import NamedTuple
 
 from minilm.layers.parameter import Parameter
 
 SIDES = ("left", "left", "right")  # of the columns
 STYLE = "white-space: pre; font-family: monospace"
+
+
+class PackedWeight(NamedTuple):
+    """What is shown of a weight that is no parameter, but stored in fewer bits: see `minilm.quantized`."""
+
+    shape: tuple[int, ...]
+    nbytes: int
+    kind: str  # such as "int8"
+    shared: Parameter | None = None  # an embedding's table with the same numbers, which count once
 
 
 def summary(layer) -> str:
@@ -31,7 +42,7 @@ def summary(layer) -> str:
 
 def in_a_line(layer) -> str:
     """What the layer is, and how many numbers it holds."""
-    return f"{type(layer).__name__}({layer.settings()}), {layer.parameters.count:,} parameters"
+    return f"{type(layer).__name__}({layer.settings()}), {_count(layer):,} parameters"
 
 
 def summary_html(layer) -> str:
@@ -46,11 +57,22 @@ def summary_html(layer) -> str:
     return f"<table>{''.join(lines)}<tr><th colspan='3'>{html.escape(_total(layer))}</th></tr></table>"
 
 
+def _packed(layer) -> list[PackedWeight]:
+    """The packed weights of a layer and all below it."""
+    return [weight for _, each in layer.named_layers() for weight in each.packed_weights().values()]
+
+
+def _count(layer) -> int:
+    """How many numbers a layer holds: its parameters', and those that are packed."""
+    return layer.parameters.count + sum(math.prod(weight.shape) for weight in _packed(layer) if weight.shared is None)
+
+
 def _total(layer) -> str:
-    count = layer.parameters.count
-    nbytes = count * layer.dtype.itemsize
+    packed = _packed(layer)
+    nbytes = layer.parameters.count * layer.dtype.itemsize + sum(weight.nbytes for weight in packed)
     size = f"{nbytes / 2**20:,.1f} MiB" if nbytes >= 2**20 else f"{nbytes / 2**10:,.1f} KiB"
-    return f"{count:,} parameters, {size} of {layer.dtype}"
+    kinds = dict.fromkeys([str(layer.dtype), *(weight.kind for weight in packed)])
+    return f"{_count(layer):,} parameters, {size} of {' and '.join(kinds)}"
 
 
 def _rows(layer) -> list[tuple[str, ...]]:
@@ -67,13 +89,21 @@ def _walk(layer, path: str, head: str, lead: str, rows: list, seen: dict[int, st
         name = ".".join(path.split(".")[-2:])
     rows.append((f"{head}{name}{': ' if name else ''}{type(layer).__name__}({layer.settings()})",))
     parts = list(layer.sublayers())
+    for name, weight in layer.packed_weights().items():
+        first = seen.get(id(weight.shared))
+        note = f"{math.prod(weight.shape):,} in {weight.kind}" if first is None else f"{weight.kind} of {first}"
+        rows.append((f"{lead}{'│' if parts else ' '}  {name}", _times(weight.shape), note))
     for name, parameter in vars(layer).items():
         if isinstance(parameter, Parameter):
             full = f"{path}.{name}" if path else name
             first = seen.setdefault(id(parameter), full)
             note = f"{parameter.size:,}" if first == full else f"tied to {first}"
-            rows.append((f"{lead}{'│' if parts else ' '}  {name}", " × ".join(map(str, parameter.shape)), note))
+            rows.append((f"{lead}{'│' if parts else ' '}  {name}", _times(parameter.shape), note))
     for name, part in parts:
         last = part is parts[-1][1]
         below = f"{path}.{name}" if path else name
         _walk(part, below, lead + ("└─ " if last else "├─ "), lead + ("   " if last else "│  "), rows, seen)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from minilm.layers.attention import MultiHeadAttention
-from minilm.layers.base import Layer
 from minilm.layers.dropout import Dropout
 from minilm.layers.feed_forward import FeedForward
 from minilm.layers.layer_norm import LayerNorm
+from minilm.layers.recomputed_block import RecomputedBlock, Unsaved
 from minilm.layers.residual import added
-from minilm.layers.saved_under_hooks import Replacement, replacements_inside, require_same
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
@@ -36,15 +35,13 @@ class Halves(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What backward needs: what the halves saved; or, to compute it again, the arguments of forward."""
+    """What backward needs."""
 
-    halves: Halves | None
-    again: dict[str, Any] | None
-    memory: tuple | None  # shape of the memory, where forward was given one
-    replacements: tuple[Replacement, ...] = ()  # of `minilm.hooks`, that forward ran with, and that it must run with again
+    halves: Halves | Unsaved
+    memory: tuple | None  # shape of the memory, where forward was given one and a gradient flows to it
 
 
-class TransformerBlock(Layer):
+class TransformerBlock(RecomputedBlock):
     """Attention and a position-wise network, each with a residual connection, layer normalisation and dropout.
 
     ::
@@ -174,17 +171,8 @@ class TransformerBlock(Layer):
         x = checks.floats("x", x, self.dtype)
         if memory_mask is not None:
             memory_mask = checks.booleans("memory_mask", memory_mask)
-        arguments = {
-            "x": x, "memory": memory, "key_mask": key_mask, "memory_mask": memory_mask, "cache": cache, "key": key,
-        }  # fmt: skip
-        shape = getattr(memory, "shape", None)
-        if not self.recompute or cache is not None:
-            y, halves = self._forward(**arguments)
-            return y, Saved(halves, None, shape)
-        y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
-        with scratch():
-            y[...] = self._forward(**arguments)[0]
-        return y, Saved(None, arguments, shape, replacements_inside(self))
+        y, halves = self._run(x=x, memory=memory, key_mask=key_mask, memory_mask=memory_mask, cache=cache, key=key)
+        return y, Saved(halves, getattr(memory, "shape", None))
 
     def _forward(self, x, memory, key_mask, memory_mask, cache, key):
         """y, and what the halves saved."""
@@ -223,10 +211,7 @@ class TransformerBlock(Layer):
         dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         dmemory = None if saved.memory is None else empty(saved.memory, dy.dtype, like=dy)  # (B, S, D)
         with scratch():
-            halves = saved.halves
-            if halves is None:
-                require_same(self, saved.replacements)
-                halves = self._forward(**saved.again)[1]
+            halves = self._saved_again(saved.halves)
             dy = self._half_backward(self.ln_2, self.mlp, dy, halves.mlp)
             if halves.cross is not None:
                 dy = self._half_backward(self.ln_cross_attn, self.crossattention, dy, halves.cross, dmemory=dmemory)

@@ -20,7 +20,23 @@ model                           its formulas on one page    what it predicts
 `Word2Vec`, `WordVectors`       `minilm.pages.word2vec`     vectors of words
 ==============================  ==========================  ==================================================================
 
-Each file begins with the model's formulas; ``minilm show NAME`` prints a page (gpt) or a file (GPT).
+Each file begins with the model's formulas; ``minilm show NAME`` prints a page (gpt) or a file (GPT). What stands beside them:
+
+=====================================  ====================================================================================
+files                                  what they hold
+=====================================  ====================================================================================
+``*_config``, ``llama_sizes``          what a model is made of: its config.json, and the sizes of papers
+``*_state``                            what generation keeps of the tokens so far, and how it reads one more
+``*_token``, ``token_reader``          the same on a CPU by one kernel a token; nothing there that the model's file lacks
+``classifier``, ``encoder_decoder``    what several models share, as do ``attending_decoder``, ``recurrent_decoder``, ``bags``,
+                                       ``spans`` and ``word_embedding``
+``bert_*``                             a BERT's pretraining, and its heads for tasks
+``word2vec_training``, ``preference``  training that is no loop over batches; learning from pairs of answers (DPO)
+``storing``                            any model in one file, and back
+``interchange``, ``converting``        weights of PyTorch in memory; those of other programs, in their files
+``pretrained``, ``lora``               folders in Hugging Face's layout; adapters as PEFT has them
+``gguf``, ``onnx``, ``vector_files``   files of llama.cpp, of ONNX, and of word2vec, GloVe and fastText
+=====================================  ====================================================================================
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from minilm.layers import (
 )
 from minilm.layers.base import generator_of
 from minilm.models.gpt_config import GPTConfig
-from minilm.models.gpt_state import CacheShape, Generating, left_padding, mask_and_positions
+from minilm.models.gpt_state import CacheShape, CausalModel, left_padding, mask_and_positions
 from minilm.models.gpt_token import GPTReader
 from minilm.models.pretrained import Pretrained
 from minilm.models.token_reader import reader_of
@@ -67,7 +67,7 @@ class Saved(NamedTuple):
     loss: Any  # what cross_entropy saved
 
 
-class GPT(Pretrained, Generating, Layer):
+class GPT(Pretrained, CausalModel, Layer):
     """Predicts the next token from all before it, in a context of ``n_positions``.
 
     Parameters
@@ -200,26 +200,6 @@ class GPT(Pretrained, Generating, Layer):
             dx = self.dropout.backward(dx, dropped)
             dx = self.wpe.backward(dx, wpe)
             self.wte.backward(dx, wte)
-
-    # --- evaluation --------------------------------------------------------------------------------------------------
-
-    def loss(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None) -> Scalar:
-        """Mean cross-entropy without dropout and without what a gradient would need.
-
-        Parameters
-        ----------
-        ids, targets, key_mask
-            As `forward`'s.
-
-        Returns
-        -------
-        loss : scalar
-            In nats a token.
-        """
-        ids, targets = self._checked(ids, targets)
-        x, _ = self._hidden(ids, padding=left_padding(key_mask, ids), gradient=False)  # (B, T, D)
-        logits, _ = self.lm_head.forward(x)  # (B, T, V)
-        return cross_entropy.forward(logits, targets, gradient=False)[0]
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""How a GPT writes: with the keys and values of the tokens so far kept, see `minilm.layers.cache`."""
+"""What GPT and Llama do alike without gradients: the loss of a text, and the logits of the next token.
+
+In generation the keys and values of the tokens so far are kept, see `minilm.layers.cache`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ import numpy as np
 from minilm import devices
 from minilm.layers.cache import KeyValueCache
 from minilm.layers.fixed_cache import FixedCache
-from minilm.ops import checks
-from minilm.typing import Array, Ids
+from minilm.ops import checks, cross_entropy
+from minilm.typing import Array, Ids, Scalar
 
-__all__ = ["CacheShape", "GPTState", "Generating", "left_padding", "mask_and_positions"]
+__all__ = ["CacheShape", "CausalModel", "GPTState", "left_padding", "mask_and_positions"]
 
 
 class GPTState(NamedTuple):
@@ -39,8 +42,8 @@ class CacheShape(NamedTuple):
     width: int  # K
 
 
-class Generating:
-    """The part of `GPT` and `Llama` that generation uses.
+class CausalModel:
+    """What `GPT` and `Llama` share: evaluation and generation.
 
     Of the model it wants ``context``, ``cache_shape``, ``_tokens_table``, ``lm_head`` and ``_hidden``.
     """
@@ -48,6 +51,27 @@ class Generating:
     context: int
     context_setting: str  # of the configuration: the name of `context` there
     cache_shape: CacheShape
+
+    # --- evaluation --------------------------------------------------------------------------------------------------
+
+    def loss(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None) -> Scalar:
+        """Mean cross-entropy without dropout and without what a gradient would need.
+
+        Parameters
+        ----------
+        ids, targets, key_mask
+            As `forward`'s.
+
+        Returns
+        -------
+        loss : scalar
+            In nats a token.
+        """
+        ids, targets = self._checked(ids, targets)
+        x, _ = self._hidden(ids, padding=left_padding(key_mask, ids), gradient=False)  # (B, T, D)
+        return cross_entropy.forward(self._logits(x), targets, gradient=False)[0]
+
+    # --- generation --------------------------------------------------------------------------------------------------
 
     def initial_state(self, batch: int) -> GPTState:
         """The state of `batch` texts before their first token."""
@@ -104,26 +128,6 @@ class Generating:
             logits = self._logits(x)
         return logits, GPTState(cache, np.concatenate([state.ids, ids], axis=1))
 
-    def _checked(self, ids, targets=None):
-        """ids (B, T) and targets (B, T) or None, as kernels take them."""
-        ids = checks.ids("ids", ids, self.config.vocab_size, (None, None), "(B, T)")
-        if ids.size == 0:
-            raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
-        if ids.shape[1] > self.context:
-            limit = f"{self.context_setting} = {self.context}"
-            raise ValueError(f"ids has {ids.shape[1]} tokens a row, more than the context of {limit}")
-        if targets is not None:
-            targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
-        return ids, targets
-
-    def _token_reader(self, cache):
-        """What reads one token by a kernel of its own, see `minilm.models.token_reader`; None where layers do."""
-        return None
-
-    def _logits(self, x):
-        """Logits (..., V) of what `_hidden` gave."""
-        return self.lm_head.forward(x)[0]
-
     def step(self, ids: Ids, state: GPTState | None = None) -> tuple[Array, GPTState]:
         """Logits after one more token of each text.
 
@@ -162,6 +166,28 @@ class Generating:
             self._hidden(state.ids[rows, self.context - kept :], cache=newer, gradient=False)
         cache = state.cache.renewed(full, newer)
         return GPTState(cache, state.ids[:, self.context - cache.length :])
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _checked(self, ids, targets=None):
+        """ids (B, T) and targets (B, T) or None, as kernels take them."""
+        ids = checks.ids("ids", ids, self.config.vocab_size, (None, None), "(B, T)")
+        if ids.size == 0:
+            raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
+        if ids.shape[1] > self.context:
+            limit = f"{self.context_setting} = {self.context}"
+            raise ValueError(f"ids has {ids.shape[1]} tokens a row, more than the context of {limit}")
+        if targets is not None:
+            targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
+        return ids, targets
+
+    def _logits(self, x):
+        """Logits (..., V) of what `_hidden` gave."""
+        return self.lm_head.forward(x)[0]
+
+    def _token_reader(self, cache):
+        """What reads one token by a kernel of its own, see `minilm.models.token_reader`; None where layers do."""
+        return None
 
 
 def left_padding(key_mask: Array, ids: Ids) -> np.ndarray | None:

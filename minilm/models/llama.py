@@ -32,7 +32,7 @@ from minilm.layers.mixture_of_experts import MixtureOfExperts
 from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rotary import RotaryPositions
 from minilm.models.gguf import llama_of_gguf
-from minilm.models.gpt_state import CacheShape, Generating, left_padding, mask_and_positions
+from minilm.models.gpt_state import CacheShape, CausalModel, left_padding, mask_and_positions
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.models.llama_token import LlamaReader
 from minilm.models.pretrained import Pretrained
@@ -90,7 +90,7 @@ class Head:
         return self.forward(x)[0]
 
 
-class Llama(Pretrained, Generating, Layer):
+class Llama(Pretrained, CausalModel, Layer):
     """Predicts the next token from all before it, in a context of ``max_position_embeddings``.
 
     Parameters
@@ -195,29 +195,10 @@ class Llama(Pretrained, Generating, Layer):
         dx *= self.embedding_scale
         self.embed_tokens.backward(dx, tokens)
 
-    # --- evaluation --------------------------------------------------------------------------------------------------
-
-    def loss(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None) -> Scalar:
-        """Mean cross-entropy without dropout and without what a gradient would need.
-
-        Parameters
-        ----------
-        ids, targets, key_mask
-            As `forward`'s.
-
-        Returns
-        -------
-        loss : scalar
-            In nats a token.
-        """
-        ids, targets = self._checked(ids, targets)
-        x, _ = self._hidden(ids, padding=left_padding(key_mask, ids), gradient=False)  # (B, T, D)
-        return cross_entropy.forward(self._logits(x), targets, gradient=False)[0]
-
     # --- pieces ------------------------------------------------------------------------------------------------------
 
     def _hidden(self, ids, *, padding=None, cache=None, key=None, gradient: bool = True):
-        """What lm_head reads, (B, T, D), and what each part saved; the arguments are those of `GPT`'s."""
+        """What the head reads, (B, T, D), and what each part saved; the arguments are those of `GPT`'s."""
         mask, positions, offset = mask_and_positions(ids, padding, cache)
         x, tokens = self.embed_tokens.forward(ids)  # (B, T, D)
         x *= self.embedding_scale

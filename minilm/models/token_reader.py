@@ -21,12 +21,12 @@ from minilm.ops import precision
 from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
-    from minilm.models.gpt_state import Generating
+    from minilm.models.gpt_state import CausalModel
     from minilm.quantized.token_call import TokenCall, Weights
 
 __all__ = ["TokenReader", "addresses", "reader_of"]
 
-_readers: weakref.WeakKeyDictionary[Generating, TokenReader] = weakref.WeakKeyDictionary()
+_readers: weakref.WeakKeyDictionary[CausalModel, TokenReader] = weakref.WeakKeyDictionary()
 
 
 def reader_of(model, cache: object, kind: type[TokenReader]) -> TokenReader | None:

@@ -10,6 +10,9 @@
 so that for each number that comes from the memory beyond the second cache there are hundreds of multiply-adds. The sums over one
 DEPTH go on where those over the last one ended, and each number of c is one chain over k: its bits know nothing of the blocks.
 
+A panel is packed where the tile reads it, again for each chunk. Where there are MANY chunks and the third cache holds the second
+matrix (HELD), all of it is packed once, before the loops. On Zen 3 such products took 1 to 6 % less time so.
+
 `minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there. On
 Zen 3, whose second cache is half as large, most products took 1 to 5 % less time with 512 than with 320: for each DEPTH all of c
 is read and written once more, and for each chunk all of the second matrix is packed.
@@ -45,6 +48,8 @@ __all__ = ["packed", "product", "transposed_product", "transposed_products"]
 FIRST_SHARE, SECOND_SHARE = (2 / 3, 1 / 2) if REGISTERS == 32 else (1, 3 / 4)  # of these caches: measured on Zen 5; Zen 3
 DEPTH = max(64, int(caches.size(1) * FIRST_SHARE) // (2 * VECTOR) // 64 * 64)  # rows k of a panel, a share of the first cache
 CHUNK = max(64, int(caches.size(2) * SECOND_SHARE) // (DEPTH * 4) // 64 * 64)  # rows of a: a share of the second cache
+MANY = 4  # chunks from which on the second matrix is packed once for all
+HELD = caches.size(3) // 4  # bytes of it that are packed at a time then
 GROUP = 4  # panels that are packed at a time where a matrix is read along its rows
 TILES = 4 if REGISTERS == 32 else 8  # whose rows are packed at a time where they are columns of a
 TILE_COLUMNS = TILES * ROWS  # numbers of a row of a that they are
@@ -55,11 +60,10 @@ WORTH = 3 * 2**13 * VECTOR  # multiply-adds that are worth a thread: some 8 µs
 @jit
 def _multiply(start, stop, a, W, c, transposed, bias, strips, chunk, rooms):
     # units [start, stop) of c (M, N) = a (M, K) by Wᵀ or W: number u is panel u % strips by rows of chunk u // strips;
-    # bias (N,) or (0,) is added to each row while it is in the cache
+    # W as it is, or its panels (see `_panels`); bias (N,) or (0,) is added to each row while it is in the cache
     (M, K), width = a.shape, WIDTH32 if a.itemsize == 4 else WIDTH64
     together = 1 if transposed else GROUP
     room = rooms[-(-start * len(rooms) // (-(-M // chunk) * strips))]  # this thread's
-    panels = room[: together * min(DEPTH, K) * width].reshape(together, min(DEPTH, K), width)
     edge = np.zeros((ROWS, width), a.dtype)
     while start < stop:
         begin, row = start % strips, start // strips * chunk
@@ -68,15 +72,27 @@ def _multiply(start, stop, a, W, c, transposed, bias, strips, chunk, rooms):
             depth = min(DEPTH, K - k)
             for group in range(begin, end, together):
                 few = min(together, end - group)
-                if transposed:
-                    pack_transposed(W, group * width, k, depth, panels[0])
-                else:
-                    pack_rows(W, group * width, k, depth, panels[:few])
+                panels = _panels(W, transposed, group, few, k, depth, room)
                 for p in range(few):
-                    multiply_panel(a[row:last, k : k + depth], panels[p, :depth], edge, c[row:last], (group + p) * width, k > 0)
+                    multiply_panel(a[row:last, k : k + depth], panels[p], edge, c[row:last], (group + p) * width, k > 0)
                     if k + depth == K and len(bias) > 0:
                         add_to_rows(c[row:last], bias, (group + p) * width, min(width, len(bias) - (group + p) * width))
         start += end - begin
+
+
+@jit(part=True)
+def _panels(W, transposed, group, few, k, depth, room):
+    # panels [group, group + few) of Wᵀ or W, (few, depth, 2W), from number k on: those of W where it is packed, (strips, K, 2W),
+    # else packed now, into `room`
+    if W.ndim == 3:
+        return W[group : group + few, k : k + depth]
+    width = WIDTH32 if W.itemsize == 4 else WIDTH64
+    panels = room[: few * depth * width].reshape(few, depth, width)
+    if transposed:
+        pack_transposed(W, group * width, k, depth, panels[0])
+    else:
+        pack_rows(W, group * width, k, depth, panels)
+    return panels
 
 
 @jit(counted=False)
@@ -90,14 +106,13 @@ def add_to_rows(c, bias, column, columns):
 
 
 @jit
-def _multiply_transposed(start, stop, a, bs, cs, strips, chunk, rooms):
-    # units [start, stop), as above, of all c (M, N) = aᵀ b, whose strips are counted through; a (K, M), each b (K, N); left: a in
-    # the order that tiles read it in
+def _multiply_transposed(start, stop, a, bs, cs, add, strips, chunk, rooms):
+    # units [start, stop), as above, of all c (M, N) = aᵀ b, or += with `add`, whose strips are counted through; a (K, M), each
+    # b (K, N), or its panels; left: a in the order that tiles read it in
     (K, M), width = a.shape, WIDTH32 if a.itemsize == 4 else WIDTH64
     together = GROUP if K > SHALLOW else strips
     room = rooms[-(-start * len(rooms) // (-(-M // chunk) * strips))]  # this thread's
     left = room[: chunk * min(DEPTH, K)].reshape(chunk // ROWS, min(DEPTH, K), ROWS)
-    panels = room[left.size : left.size + together * min(DEPTH, K) * width].reshape(together, min(DEPTH, K), width)
     edge = np.zeros((ROWS, width), a.dtype)
     while start < stop:
         begin, row = start % strips, start // strips * chunk
@@ -108,12 +123,12 @@ def _multiply_transposed(start, stop, a, bs, cs, strips, chunk, rooms):
             first = 0  # strip of the next b
             for i in range(len(bs)):
                 b, c = bs[i], cs[i][row:last]
-                own = -(-b.shape[1] // width)
+                own = -(-c.shape[1] // width)
                 stop_group = min(end - first, own)
                 for group in range(max(begin - first, 0), stop_group, together):
                     few = min(together, stop_group - group)
-                    pack_rows(b, group * width, k, depth, panels[:few])
-                    _multiply_left(left, panels[:few, :depth], edge, c, group * width, k > 0)
+                    panels = _panels(b, False, group, few, k, depth, room[left.size :])
+                    _multiply_left(left, panels, edge, c, group * width, add or k > 0)
                 first += own
         start += end - begin
 
@@ -159,8 +174,8 @@ def _multiply_left_tile(left, panel, edge, c, row, column, add):
         multiply_tile(ROWS, 1, left, 0, count, panel, c[row:], column, add)
 
 
-def _run(kernel, a, b, c, K, *options, left=0) -> None:
-    """Run a kernel over all units of c (M, N), or of several, with room for what a thread packs: of a too, where `left` is 1."""
+def _run(kernel, a, b, c, K, *options, left=0, right=1) -> None:
+    """Run a kernel over all units of c (M, N), or of several, with room for what a thread packs of a (`left`) and b (`right`)."""
     every = c if isinstance(c, tuple) else (c,)
     M, N, width = len(every[0]), sum(out.shape[1] for out in every), width_of(every[0].dtype)
     strips = sum(-(-out.shape[1] // width) for out in every)
@@ -169,7 +184,7 @@ def _run(kernel, a, b, c, K, *options, left=0) -> None:
     units = -(-M // chunk) * strips
     grain = max(1, WORTH * units // (max(M, FEW) * N * K))
     with scratch():
-        numbers = left * chunk + max(GROUP, strips if K <= SHALLOW else 0) * width  # a k
+        numbers = left * chunk + right * max(GROUP, strips if K <= SHALLOW else 0) * width  # a k
         rooms = empty((devices.parts(units, grain), numbers * min(DEPTH, K)), every[0].dtype)
         devices.parallel(kernel, units, a, b, c, *options, strips, chunk, rooms, grain=grain)
 
@@ -194,7 +209,12 @@ def product(a, W, out, *, transposed: bool, bias=None) -> None:
         if bias is not None:
             out += bias
     else:
-        _run(_multiply, a, W, out, a.shape[1], transposed, out[0, :0] if bias is None else bias)
+        bias = out[0, :0] if bias is None else bias
+        if rows < MANY * CHUNK or W.nbytes > HELD:
+            _run(_multiply, a, W, out, a.shape[1], transposed, bias)
+            return
+        with scratch():
+            _run(_multiply, a, *packed((W,), transposed), out, a.shape[1], transposed, bias, right=0)
 
 
 def transposed_product(a, b, out) -> None:
@@ -212,4 +232,12 @@ def transposed_products(a, bs: tuple, outs: tuple) -> None:
         for out in outs:
             out[...] = 0
         return
-    _run(_multiply_transposed, a, bs, outs, len(a), left=1)
+    K, M, N = *a.shape, sum(out.shape[1] for out in outs)
+    if M < MANY * CHUNK or K < DEPTH:
+        _run(_multiply_transposed, a, bs, outs, K, False, left=1)
+        return
+    rows = max(DEPTH, HELD // (N * a.itemsize) // DEPTH * DEPTH)  # of all b that are packed at a time
+    for k in range(0, K, rows):
+        with scratch():
+            panels = packed([b[k : k + rows] for b in bs], False)
+            _run(_multiply_transposed, a[k : k + rows], panels, outs, min(rows, K - k), k > 0, left=1, right=0)

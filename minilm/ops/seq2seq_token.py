@@ -29,6 +29,7 @@ from minilm.ops.largest import largest_of
 from minilm.ops.lstm import cpu as lstm
 from minilm.ops.memory import address
 from minilm.ops.row import LANES32, LANES64, _multiply_block, multiply_transposed
+from minilm.ops.sums import copy
 from minilm.ops.vectors import multiply_add
 
 
@@ -117,7 +118,8 @@ def _gru(n, x, layers, state):
         W_ih, W_hh, b_ih, b_hh = layers[layer]
         for j in range(2 * H):
             bias[j] = b_ih[j] + b_hh[j]
-        bias[2 * H : 3 * H], bias[3 * H :] = b_ih[2 * H :], b_hh[2 * H :]
+        copy(b_ih[2 * H :], bias[2 * H : 3 * H])
+        copy(b_hh[2 * H :], bias[3 * H :])
         _multiplied(x, W_ih, gates)
         _multiplied_on(h[layer, n], W_hh[: 2 * H], gates[: 2 * H])
         _multiplied(h[layer, n], W_hh[2 * H :], inner)
@@ -145,7 +147,7 @@ def _attended(n, s, decoder, source, query, weights, context):
     drop = np.zeros(5, np.uint32), np.uint32(0), real(1)
     hidden = address(mask) if len(mask) else 0
     task = Task(1, S, 1, 1, A, H, (1 - FAR, FAR - 1), hidden, real(1), real(0), drop)
-    query[n] = s
+    copy(s, query[n])
     heads = _one_head(query.reshape(B, 1, A)), _one_head(keys), _one_head(memory)
     few_forward(n, n + 1, heads[0], heads[1], heads[2], context.reshape(B, 1, 1, H), task, np.empty((B, 1, 1), context.dtype))
 
@@ -153,7 +155,7 @@ def _attended(n, s, decoder, source, query, weights, context):
 @jit
 def _put(part, out, at):
     """out[at : at + N] = part (N,); returns where the next part goes."""
-    out[at : at + len(part)] = part
+    copy(part, out[at : at + len(part)])
     return at + len(part)
 
 
@@ -189,9 +191,9 @@ def writer(recurrent):
                     for j in range(len(h)):
                         h[j] = simd.tanh(h[j])
                 else:
-                    h[:] = both
+                    copy(both, h)
                 if feeds:
-                    fed[n] = h
+                    copy(h, fed[n])
                 if len(projected):
                     _multiplied(h, decoder.projection, projected)
                     _affine(projected, decoder.output, decoder.output_bias, logits[n])
@@ -201,7 +203,7 @@ def writer(recurrent):
                 return
             for n in range(B):
                 chosen[n] = largest_of(logits[n], 0, V)
-            written[token] = chosen
+            copy(chosen, written[token])
             if (chosen == end).any():
                 return
 

@@ -1,4 +1,4 @@
-"""Passes over flat arrays that no op is made of: sums of two arrays (`minilm.layers.residual`), and a running mean of weights."""
+"""Passes over flat arrays that no op is made of: sums of two (`minilm.layers.residual`), a running mean of weights, a copy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from minilm.compiled.jit import jit
 
-__all__ = ["add", "add_to", "add_to_rows", "move_towards"]
+__all__ = ["add", "add_to", "add_to_rows", "copy", "move_towards"]
 
 
 @jit(counted=False)
@@ -32,6 +32,13 @@ def add_to_rows(start, stop, out, rows, x):
         total, term = out[rows[n]], x[n]
         for d in range(len(term)):
             total[d] += term[d]
+
+
+@jit(inline="always")
+def copy(x, out):
+    """out = x, (N,) each, for kernels. ``out[:] = x`` brings with it a message of both shapes, which Numba compiles for 3 s."""
+    for n in range(len(x)):
+        out[n] = x[n]
 
 
 @jit(fastmath=frozenset(), counted=False)

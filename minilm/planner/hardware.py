@@ -20,7 +20,8 @@ import numpy as np
 
 import minilm
 from minilm import devices
-from minilm.files import cache_folder, read_json, written_whole
+from minilm.cache_folders import cache_folder
+from minilm.files import read_json, written_whole
 from minilm.ops import checks
 from minilm.planner import rates
 from minilm.typing import PathLike

@@ -20,6 +20,7 @@ from minilm.compiled.jit import jit
 from minilm.ops.largest import largest_sums
 from minilm.ops.memory import numbers
 from minilm.ops.softmax.cpu import log_softmax_row
+from minilm.ops.sums import copy
 from minilm.quantized.decoder_step import read_token, thread_of
 from minilm.quantized.half_blocks import wait
 from minilm.quantized.token_step import KEYS, VALUES
@@ -72,7 +73,7 @@ def _moved(part, number, rows, old, new, length, text, row):
         layer, n = unit // N, unit % N
         for side in (KEYS, VALUES):
             source = numbers(old[layer, side] + rows[n] * text, length * row // 4, _REAL)
-            numbers(new[layer, side] + n * text, length * row // 4, _REAL)[:] = source
+            copy(source, numbers(new[layer, side] + n * text, length * row // 4, _REAL))
 
 
 @jit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from minilm import devices
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.parameter import Parameter
+from minilm.layers.summary import PackedWeight
 from minilm.ops import checks
 from minilm.ops.contract import fold
 from minilm.ops.workspace import empty
@@ -29,6 +30,12 @@ def packed(W: np.ndarray, kind: str, group: int | None) -> Packed:
     from minilm.quantized import packing
 
     return packing.packed(W, kind, group)
+
+
+def shown(weights: Mapping[str, Packed], kind: str, shared: Parameter | None = None) -> dict[str, PackedWeight]:
+    """What ``print(model)`` shows of packed weights, by their names."""
+    nbytes = {name: sum(part.nbytes for part in weight if isinstance(part, np.ndarray)) for name, weight in weights.items()}
+    return {name: PackedWeight(weight.shape, nbytes[name], kind, shared) for name, weight in weights.items()}
 
 
 class QuantizedLinear(Layer):
@@ -69,6 +76,9 @@ class QuantizedLinear(Layer):
     def weights(self) -> dict[str, Packed]:
         """The packed weights, by the names that they had as parameters."""
         return {"weight": self.packed}
+
+    def packed_weights(self) -> dict[str, PackedWeight]:
+        return shown(self.weights(), self.kind, *self.shared)
 
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., out_features) for x (..., in_features), and None: there is no way back."""

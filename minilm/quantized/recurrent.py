@@ -11,9 +11,10 @@ from minilm.layers.base import Layer
 from minilm.layers.parameter import Parameter
 from minilm.layers.recurrent import Recurrent
 from minilm.layers.sequences import side_by_side
+from minilm.layers.summary import PackedWeight
 from minilm.ops import checks
 from minilm.ops.contract import fold
-from minilm.quantized.layers import Source, packed
+from minilm.quantized.layers import Source, packed, shown
 from minilm.quantized.spec import FORMATS
 from minilm.random import Key
 from minilm.typing import Array, Ids, State
@@ -61,6 +62,9 @@ class QuantizedRecurrent(Recurrent):
         """The packed weights, by the names that they had as parameters."""
         pairs = self.packed.items()
         return {f"weight_{which}_{suffix}": pair[i] for suffix, pair in pairs for i, which in enumerate(("ih", "hh"))}
+
+    def packed_weights(self) -> dict[str, PackedWeight]:
+        return shown(self.weights(), self.kind)
 
     def forward(
         self, x: Array, state: State | None = None, lengths: Ids | None = None, *, key: Key | None = None

@@ -10,6 +10,22 @@
     translate.answer("the 3rd of may 1999")
 
     again = recipes.open_run("dates")                # the recipe with its trained model
+
+The files, by what they are for:
+
+================  =========================================================================================================
+recipes           ``answer``, ``extract``, ``intents``, ``parts_of_speech``, ``semantic_roles``, ``sentiment``, ``summarise``,
+                  ``tag``, ``translate``, ``vectors``; `minilm.recipes.base` is what each has, ``pairs`` what those have that
+                  write texts
+built-in data     made by grammars: ``dates``, ``relations``, ``reports``, ``requests``, ``reviews``, ``roles``, ``stories``
+real data         files of others: ``abstracts``, ``conll``, ``labelled``, ``propositions``, ``squad``; ``cutting`` for typed
+                  texts
+inputs, outputs   ``padding``, ``pretrained_words``; ``reading`` for span readers, ``remembering`` for memory networks;
+                  ``plots``, ``shading``, ``vector_quality``
+a run             ``running``: from the data to a folder; ``fit``: the training loop; ``restarts``, ``settings``, ``result``
+its folder        ``folder``, ``kept`` and ``state``; read again by ``resuming``, ``replay`` and ``measuring``
+without a run     ``published`` and ``converted``: models that others trained, with a recipe's ``answer``
+================  =========================================================================================================
 """
 
 from __future__ import annotations

@@ -34,9 +34,10 @@ from minilm.random import Key
 from minilm.recipes.kept import Kept
 from minilm.recipes.state import RecipeState, Row
 from minilm.training.callbacks import Bar, Signals
+from minilm.training.divergence import quiet
 from minilm.training.events import Callback
 from minilm.training.log import Progress
-from minilm.training.loop import Loop, quiet
+from minilm.training.loop import Loop
 from minilm.training.parallel import SharedGradients, check_ranks
 
 if TYPE_CHECKING:

@@ -22,7 +22,9 @@ The modules, in the order in which they are best read:
 `minilm.training.trainer`         the same loop with a run's folder; `minilm.training.callbacks`: what happens between its steps
 `minilm.training.train`           a whole run, from a configuration to a sample: what ``minilm train`` calls
 `minilm.training.config`          the settings of a run; `minilm.training.settings`: where they come from
-`minilm.training.checkpoint`      how a run survives being killed at any moment; `minilm.training.run` reads its folder
+`minilm.training.checkpoint`      how a run survives being killed at any moment; `minilm.training.run_folder` writes its folder,
+                                  `minilm.training.run` reads it
+`minilm.training.replay`          the same steps again, compared bit for bit
 `minilm.training.parallel`        one batch shared by several processes, with the same bits
 `minilm.training.rate_finder`     which learning rates are worth a try
 ================================  =========================================================================================

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from minilm.typing import Scalar
 if TYPE_CHECKING:
     from minilm.training.trainer import Trainer
 
-__all__ = ["NonFiniteError", "check_step", "check_weights", "non_finite"]
+__all__ = ["NonFiniteError", "check_step", "check_weights", "non_finite", "quiet"]
 
 BLOCK = 1 << 20  # numbers looked at together
 MANY = 100  # steps in a row that may be skipped: the weights are at fault then, and not a batch
@@ -21,6 +22,11 @@ MANY = 100  # steps in a row that may be skipped: the weights are at fault then,
 
 class NonFiniteError(FloatingPointError):
     """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
+
+
+def quiet() -> AbstractContextManager:
+    """Inside this block NumPy does not warn of numbers that are not finite: the loop checks for them itself."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def check_step(step: int, loss: Scalar | float, norm: Scalar | float | None, lr: float) -> None:

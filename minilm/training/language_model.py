@@ -30,11 +30,11 @@ from minilm.random import Key
 from minilm.tokenizers import Tokenizer
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
 from minilm.training.device import GraphedStep, active
-from minilm.training.divergence import MANY, NonFiniteError, non_finite
+from minilm.training.divergence import MANY, NonFiniteError, non_finite, quiet
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.events import Callback
 from minilm.training.log import Progress
-from minilm.training.loop import Loop, quiet
+from minilm.training.loop import Loop
 from minilm.training.parallel import ParallelStep
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 import sys
 from typing import Any
 
 from minilm import bars
-from minilm.files import open_in_place, under_its_name, written_whole
+from minilm.files import named_errors, written_whole
 from minilm.streams import Guarded
-from minilm.training.trace import Mark
+from minilm.training.growing_file import GrowingFile, Mark
 from minilm.typing import PathLike
 
 __all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "NoLog", "Progress", "line_of", "plot", "read_log", "steps_below"]
 
 NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
 
+NAME = "log.csv"
 COLUMNS = ("step", "epoch", "tokens", "lr", "loss", "gradient_norm", "validation_loss", "seconds", "tokens_per_second")
 TIMES = ("seconds", "tokens_per_second")  # columns that differ between two runs that are equal in all else
 HEADER = ",".join(COLUMNS) + "\n"
@@ -26,7 +26,7 @@ BAR_SECONDS = 0.2  # between two looks at the state
 LINE_SECONDS = 30.0
 
 
-class Log:
+class Log(GrowingFile):
     """log.csv of a run.
 
     Parameters
@@ -34,57 +34,18 @@ class Log:
     folder : str or os.PathLike
         The run's.
     keep : int
-        How many bytes of the file belong to the checkpoint that the run goes on from. The rest is cut off, so that a resumed run
-        has the same log as one that was never stopped. 0 starts a new file.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened or written; with its name.
+        How many bytes of the file belong to the checkpoint that the run goes on from.
     """
 
     def __init__(self, folder: PathLike, keep: int = 0):
-        self.path = os.path.join(os.fspath(folder), "log.csv")
-        self._digest = hashlib.sha256()
-        try:
-            self._file = open_in_place(self.path)
-            whole = self._file.seek(0, os.SEEK_END) >= keep > 0
-            self._file.truncate(keep if whole else 0)  # a log that is shorter than the checkpoint says is begun anew
-            self._file.seek(0, os.SEEK_END)
-            if not whole:
-                self._file.write(HEADER.encode())
-                self._file.flush()
-            self._file.seek(0)
-            self._digest.update(self._file.read())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
+        super().__init__(folder, NAME, keep, head=HEADER.encode())
 
     def row(self, **values: float | None) -> None:
-        """Append a row, with a value for each of `COLUMNS`; the cell of None is empty. OSError with the file's name."""
+        """Append a row, with a value for each of `COLUMNS`; the cell of None is empty. It can be read at once."""
         cells = ("" if values[name] is None else _cell(name, values[name]) for name in COLUMNS)
-        row = (",".join(cells) + "\n").encode()
-        self._digest.update(row)
-        try:
-            self._file.write(row)
+        self.append((",".join(cells) + "\n").encode())
+        with named_errors(self.path):
             self._file.flush()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
-
-    def flush(self) -> Mark:
-        """Bring the rows to the disk; returns the file's size and sha256. A file that has been removed is written again."""
-        try:
-            self._file = under_its_name(self._file, self.path)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
-        return Mark(self._file.tell(), self._digest.hexdigest())
-
-    def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
 
 
 class NoLog:
@@ -117,7 +78,7 @@ def read_log(folder: PathLike) -> dict[str, list[float]]:
     ValueError
         Naming the file, and the line if one is damaged.
     """
-    path = os.path.join(os.fspath(folder), "log.csv")
+    path = os.path.join(os.fspath(folder), NAME)
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         try:

@@ -30,10 +30,10 @@ from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
 from minilm.training.agreement import Agreement
 from minilm.training.device import Unread, uploader
-from minilm.training.divergence import check_step
+from minilm.training.divergence import check_step, quiet
 from minilm.training.events import Callback, checked, listeners
-from minilm.training.protocol import Trainable
-from minilm.training.state import Budget, LoopState, Stopwatch
+from minilm.training.protocol import Trainable, check_trainable
+from minilm.training.state import Budget, LoopState, Stopwatch, check_budget
 from minilm.typing import Scalar
 
 __all__ = ["Loop", "forward_backward", "quiet"]
@@ -101,7 +101,8 @@ class Loop:
         callbacks: Iterable[Callback] = (),
         state: Any = None,
     ):
-        _check_arguments(model, optimizer, steps, minutes, schedule)
+        check_budget(steps, minutes, schedule)
+        check_trainable(model, optimizer)
         self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
         self.budget, self.schedule, self.seed = Budget(steps, minutes), schedule, seed
         self.callbacks = checked(callbacks)
@@ -270,31 +271,6 @@ class Loop:
         """Leave the averaged weights in the model, where there are some; training cannot go on with it then."""
         if self.average is not None:
             self.average.put_in()
-
-
-def _check_arguments(model: Any, optimizer: Any, steps: int | None, minutes: float | None, schedule: Any) -> None:
-    """TypeError or ValueError unless the model and the optimizer belong together, and a schedule has a budget."""
-    if steps is not None:
-        checks.whole("steps", steps, 1, 2**63)
-    if minutes is not None:
-        checks.number("minutes", minutes, 0, math.inf, low_open=True)
-    if schedule is not None and steps is None and minutes is None:
-        raise ValueError("a schedule needs to know when training will end: give steps or minutes")
-    missing = [name for name in ("parameters", "device", "forward", "backward") if not hasattr(model, name)]
-    if missing:
-        raise TypeError(f"{type(model).__name__} has no {missing[0]}: see minilm.training.Trainable, what a model must be")
-    if not hasattr(optimizer, "step"):
-        raise TypeError(f"optimizer must be one of minilm.optimizers, got {checks.describe(optimizer)}")
-    if isinstance(optimizer, Optimizer):
-        own = {id(model.parameters.entry(name)) for name in model.parameters}
-        others = [name for name in optimizer.parameters if id(optimizer.parameters.entry(name)) not in own]
-        if others:
-            raise ValueError(f"optimizer must be one of this model's parameters, and {others[0]} belongs to another model")
-
-
-def quiet() -> AbstractContextManager:
-    """Inside this block NumPy does not warn of numbers that are not finite: the loop checks for them itself."""
-    return np.errstate(over="ignore", invalid="ignore")
 
 
 def forward_backward(model: Trainable, batch: tuple, key: Key) -> Any:

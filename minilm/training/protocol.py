@@ -70,8 +70,10 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 from minilm.layers.parameters import Parameters
+from minilm.ops import checks
+from minilm.optimizers import Optimizer
 
-__all__ = ["LanguageModel", "Trainable"]
+__all__ = ["LanguageModel", "Trainable", "check_trainable"]
 
 
 @runtime_checkable
@@ -87,6 +89,20 @@ class Trainable(Protocol):
     def forward(self, *batch: Any, **options: Any) -> tuple[Any, Any]: ...  # options: key
 
     def backward(self, saved: Any) -> Any: ...
+
+
+def check_trainable(model: Any, optimizer: Any) -> None:
+    """TypeError or ValueError unless a model has what a step needs, and the optimizer is one of its parameters."""
+    missing = [name for name in ("parameters", "device", "forward", "backward") if not hasattr(model, name)]
+    if missing:
+        raise TypeError(f"{type(model).__name__} has no {missing[0]}: see minilm.training.Trainable, what a model must be")
+    if not hasattr(optimizer, "step"):
+        raise TypeError(f"optimizer must be one of minilm.optimizers, got {checks.describe(optimizer)}")
+    if isinstance(optimizer, Optimizer):
+        own = {id(model.parameters.entry(name)) for name in model.parameters}
+        others = [name for name in optimizer.parameters if id(optimizer.parameters.entry(name)) not in own]
+        if others:
+            raise ValueError(f"optimizer must be one of this model's parameters, and {others[0]} belongs to another model")
 
 
 @runtime_checkable

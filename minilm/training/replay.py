@@ -21,8 +21,8 @@ from minilm.ops import checks
 from minilm.training import kept, snapshot
 from minilm.training.build import corpus_parts, make_model
 from minilm.training.checkpoint import Checkpoint
+from minilm.training.divergence import quiet
 from minilm.training.initial import start_of
-from minilm.training.loop import quiet
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.state import TrainingState
 from minilm.training.trace import Mark, read_trace

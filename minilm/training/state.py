@@ -16,7 +16,7 @@ from minilm.ops import checks
 from minilm.random import DROPOUT_KEYS
 from minilm.training.config import RunConfig
 
-__all__ = ["FORMAT", "Budget", "LoopState", "Stopwatch", "TrainingState", "sealed", "unsealed"]
+__all__ = ["FORMAT", "Budget", "LoopState", "Stopwatch", "TrainingState", "check_budget", "sealed", "unsealed"]
 
 FORMAT = "minilm.training"
 VERSION = 1
@@ -55,6 +55,16 @@ class Budget(NamedTuple):
         if self.steps is not None:
             return step / self.steps
         return 0.0 if self.minutes is None else seconds / (60 * self.minutes)
+
+
+def check_budget(steps: int | None, minutes: float | None, schedule: Any) -> None:
+    """TypeError or ValueError unless steps and minutes are positive, and one is given where there is a schedule."""
+    if steps is not None:
+        checks.whole("steps", steps, 1, 2**63)
+    if minutes is not None:
+        checks.number("minutes", minutes, 0, math.inf, low_open=True)
+    if schedule is not None and steps is None and minutes is None:
+        raise ValueError("a schedule needs to know when training will end: give steps or minutes")
 
 
 @dataclasses.dataclass

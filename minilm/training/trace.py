@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import NamedTuple
 
 import numpy as np
 
-from minilm.files import open_in_place, under_its_name
+from minilm.training.growing_file import GrowingFile, Mark
 from minilm.typing import PathLike
 
 __all__ = ["NAME", "Mark", "Trace", "read_trace"]
@@ -28,63 +27,24 @@ NAME = "trace.f64"
 COLUMNS = 4
 
 
-class Mark(NamedTuple):
-    """How much of a growing file belongs to a checkpoint."""
-
-    bytes: int
-    sha256: str
-
-
-class Trace:
-    """trace.f64 of a run, which grows.
+class Trace(GrowingFile):
+    """trace.f64 of a run.
 
     Parameters
     ----------
-    folder : path
+    folder : str or os.PathLike
+        The run's.
     keep : int
-        How many bytes belong to the checkpoint that the run goes on from; what follows them is cut off. Where there are fewer, as
-        in a run of an earlier minilm, the file begins anew with the next step.
+        How many bytes of the file belong to the checkpoint that the run goes on from. Where there are fewer, as in a run of an
+        earlier minilm, the file begins anew with the next step.
     """
 
     def __init__(self, folder: PathLike, keep: int = 0):
-        self.path = os.path.join(os.fspath(folder), NAME)
-        self._digest = hashlib.sha256()
-        try:
-            self._file = open_in_place(self.path)
-            content = self._file.read(keep)
-            if len(content) == keep:
-                self._digest.update(content)
-            else:
-                keep = 0
-            self._file.truncate(keep)
-            self._file.seek(keep)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
+        super().__init__(folder, NAME, keep)
 
     def add(self, step: int, lr: float, loss: float, norm: float | None) -> None:
         """Append a step."""
-        row = np.array([step, lr, loss, np.nan if norm is None else norm], "<f8").tobytes()  # (4,)
-        try:
-            self._file.write(row)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
-        self._digest.update(row)
-
-    def flush(self) -> Mark:
-        """Make what there is last, and say how much it is; where somebody has removed the file, it is written again."""
-        try:
-            self._file = under_its_name(self._file, self.path)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            return Mark(self._file.tell(), self._digest.hexdigest())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
-
-    def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from None
+        self.append(np.array([step, lr, loss, np.nan if norm is None else norm], "<f8").tobytes())  # (4,)
 
 
 def read_trace(folder: PathLike, mark: Mark) -> np.ndarray:

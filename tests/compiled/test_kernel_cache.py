@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import pytest
 
-from minilm import files
+from minilm import cache_folders
 from minilm.compiled import kernel_cache
 from minilm.compiled.jit import jit
 
@@ -215,9 +215,9 @@ def test_a_folder_that_can_only_be_read_is_read(folder, monkeypatch):
     def read_only(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", read_only)
-    assert files.own_cache_folder("jit") == (str(folder), f"{folder} cannot be written to (Read-only file system)")
-    assert files.own_cache_folder("jit", write=True)[0] == files.private_folder()
+    monkeypatch.setattr(cache_folders.tempfile, "TemporaryFile", read_only)
+    assert cache_folders.own_cache_folder("jit") == (str(folder), f"{folder} cannot be written to (Read-only file system)")
+    assert cache_folders.own_cache_folder("jit", write=True)[0] == cache_folders.private_folder()
     assert kernel_cache.read(str(file)) is not None
 
 
@@ -229,13 +229,13 @@ def test_without_any_place_to_write_to_a_process_runs_all_the_same(tmp_path, mon
     def nowhere(*_, **__):
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory")
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", nowhere)
-    monkeypatch.setattr(files, "private_folder", files.private_folder.__wrapped__)
+    monkeypatch.setattr(cache_folders.tempfile, "mkdtemp", nowhere)
+    monkeypatch.setattr(cache_folders, "private_folder", cache_folders.private_folder.__wrapped__)
     with pytest.warns(RuntimeWarning, match="compiled kernels are not kept"):
         path = kernel_cache.folder.__wrapped__()
     monkeypatch.setattr(kernel_cache, "folder", lambda: path)
     doubling()  # compiled, and kept nowhere
-    assert path == files.NOWHERE and not os.path.exists(path)
+    assert path == cache_folders.NOWHERE and not os.path.exists(path)
 
 
 @pytest.mark.parametrize("how", ["writable by others", "of another user", "a link"])
@@ -314,7 +314,7 @@ def test_without_a_home_the_cache_is_private(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where HOME is unset and the user has no entry
     with pytest.warns(RuntimeWarning, match="no home folder is known"):
-        folder = files.cache_folder("jit")
+        folder = cache_folders.cache_folder("jit")
     assert os.path.isabs(folder) and os.stat(os.path.dirname(folder)).st_mode & 0o777 == 0o700
 
 

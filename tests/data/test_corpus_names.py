@@ -6,8 +6,8 @@ import os
 import pytest
 
 from minilm import data
+from minilm.cache_folders import cache_folder
 from minilm.data import manifest as module
-from minilm.files import cache_folder
 
 
 @pytest.fixture(autouse=True)

@@ -82,6 +82,29 @@ def test_more_than_the_caches_hold(dtype, threads):
     close(out, b.T.astype(np.float64) @ a.astype(np.float64), M)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_do_not_depend_on_when_panels_are_packed(dtype, threads, monkeypatch):
+    """For each chunk of rows, or once for all of them; aᵀ b then by several parts of its rows k, as HELD allows."""
+    devices.set_threads(threads)
+    M, K, N = 2 * products.DEPTH + 5, tile.ROWS * 11 + 1, 3 * tile.width_of(dtype) + 1
+    a, W, b = numbers(M, K, dtype=dtype), numbers(N, K, dtype=dtype, seed=1), numbers(M, N, dtype=dtype, seed=2)
+    bias, rows = numbers(N, dtype=dtype, seed=3), products.DEPTH  # of a part
+    results = []
+    for many, held in ((10**6, 10**9), (0, 10**9), (0, 2 * rows * N * a.itemsize), (0, rows * N * a.itemsize)):
+        monkeypatch.setattr(products, "MANY", many)
+        monkeypatch.setattr(products, "HELD", held)
+        outs = [np.full(shape, np.nan, dtype) for shape in ((M, N), (M, N), (K, N), (K, K))]
+        with minilm.Workspace(poison=True):
+            products.product(a, W, outs[0], transposed=True, bias=bias)
+            products.product(a, np.ascontiguousarray(W.T), outs[1], transposed=False)
+            products.transposed_products(a, (b, a), tuple(outs[2:]))
+        results.append(b"".join(out.tobytes() for out in outs))
+    assert len(set(results)) == 1
+    close(outs[1], a.astype(np.float64) @ W.T.astype(np.float64), K)
+    close(outs[2], a.T.astype(np.float64) @ b.astype(np.float64), M)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_is_the_same_beside_any_others(dtype):
     """So bits do not depend on how rows are shared among threads, nor on the tile that computed them."""

@@ -8,6 +8,7 @@ import pytest
 
 import minilm
 from minilm import devices, layers, models, quantized
+from minilm.layers import summary
 from minilm.models.gpt_token import GPTReader
 from minilm.models.token_reader import reader_of
 from minilm.quantized import token_call
@@ -56,6 +57,23 @@ def test_logits_stay_close(name, kind, most):
     assert 0 < np.abs(close - exact).max() <= most * np.abs(exact).max()
     after = float(np.asarray(model.loss(IDS[:, :-1], IDS[:, 1:])[0] if name != "gpt" else model.loss(IDS[:, :-1], IDS[:, 1:])))
     assert abs(after - loss) < 0.01
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", ["gpt", "lstm"])
+def test_what_print_shows_counts_quantized_weights(name, tied):
+    """As many numbers as before, those of a shared table once; and the bytes of both that are there."""
+    model = gpt(tie_word_embeddings=tied) if name == "gpt" else language_model("lstm", tied=tied)
+    count = model.parameters.count
+    quantized.quantize(model, "bf16")
+    packed = {name: weight for _, layer in model.named_layers() for name, weight in layer.packed_weights().items()}
+    assert packed and all(weight.kind == "bf16" and weight.nbytes for weight in packed.values())
+    assert f"{count:,} parameters" in summary.in_a_line(model)
+    *rows, total = model.summary().splitlines()
+    assert total.startswith(f"{count:,} parameters, ") and total.endswith(" of float32 and bf16")
+    assert sum("bf16 of " in row for row in rows) == tied
+    numbers = [row.removesuffix(" in bf16").split()[-1].replace(",", "") for row in rows]
+    assert sum(int(number) for number in numbers if number.isdigit()) == count
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,18 @@ def probe_of(model: Explained, tokenizer: Tokenizer | None = None) -> Probe:
     tokenizer : Tokenizer, optional
         Of a BERT, which must be told its mask. Ids of the model that it lacks are named nowhere.
 
+    Returns
+    -------
+    Probe
+        `model` itself, where it is one.
+
     Raises
     ------
     TypeError
         For any other model.
     ValueError
-        For one on a GPU: what is explained is computed on the CPU.
+        For one on a GPU, since what is explained is computed on the CPU; for a recurrent one with quantised weights; and for a
+        BERT without a tokenizer that has a mask.
     """
     if isinstance(model, Probe):
         return model

@@ -78,6 +78,7 @@ class Probe:
 
     @property
     def lacks(self) -> dict[str, str]:
+        """The explanations that this model cannot have, and why."""
         reasons = {}
         if not self.attends:
             reason = "it is recurrent: what it knows of the tokens before, it carries in its state"
@@ -93,7 +94,21 @@ class Probe:
         raise NotImplementedError
 
     def checked(self, ids: ArrayLike) -> np.ndarray:
-        """ids (T,) as integers, T at least 1 and no more than the model sees; ValueError says what is wrong."""
+        """Ids of a text as integers.
+
+        Parameters
+        ----------
+        ids : array_like of integers, shape (T,)
+
+        Returns
+        -------
+        ids : ndarray of integers, shape (T,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            They are no such array, T is 0 or more than the model sees or a page can show, or an id is out of range.
+        """
         ids = checks.ids("ids", np.asarray(ids), self.vocab_size, (None,), "(T,)")
         if not ids.size:
             raise ValueError("the text has no token: there is nothing to explain")
@@ -104,20 +119,60 @@ class Probe:
         return ids
 
     def queries(self, ids: np.ndarray) -> Queries:
-        """One for each token but the first, and one for the token after the end."""
+        """What the model is to predict of a text: each token but the first, and the token after the end.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (T,)
+
+        Returns
+        -------
+        Queries
+        """
         T = len(ids)
         return Queries(np.arange(1, T + 1), np.arange(T), ids[None], np.zeros(T, np.int64))
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
-        """x (B, T, E) of ids (B, T)."""
+        """The tokens' vectors.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T), or (T,)
+
+        Returns
+        -------
+        x : ndarray, shape (B, T, E), or (T, E)
+        """
         return self.table[ids]
 
     def body(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        """h (B, T, D) of x (B, T, E), and what `body_backward` needs."""
+        """Everything between the tokens' vectors and the head.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, T, E)
+
+        Returns
+        -------
+        h : ndarray, shape (B, T, D)
+        saved
+            What `body_backward` needs.
+        """
         raise NotImplementedError
 
     def body_backward(self, dh: np.ndarray, saved: Any) -> np.ndarray:
-        """dx (B, T, E)."""
+        """The gradient by x; those by the parameters are added to their buffer.
+
+        Parameters
+        ----------
+        dh : ndarray, shape (B, T, D)
+        saved
+            From `body`.
+
+        Returns
+        -------
+        dx : ndarray, shape (B, T, E)
+        """
         raise NotImplementedError
 
     @property
@@ -126,23 +181,79 @@ class Probe:
         raise NotImplementedError
 
     def stream(self, ids: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """The residual stream (T, D) at its beginning and after each layer, with names: Transformers."""
+        """The residual stream of a Transformer.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (T,)
+
+        Returns
+        -------
+        list of (name, ndarray of shape (T, D))
+            At its beginning, and after each of the L layers.
+        """
         raise NotImplementedError
 
     def lens(self, x: np.ndarray) -> np.ndarray:
-        """Logits (T, V) as if the residual stream x (T, D) were its end."""
+        """The logits as if the residual stream ended here.
+
+        Parameters
+        ----------
+        x : ndarray, shape (T, D)
+            Of `stream`.
+
+        Returns
+        -------
+        logits : ndarray, shape (T, V)
+        """
         raise NotImplementedError
 
     def attention(self, ids: np.ndarray) -> np.ndarray:
-        """Weights (L, H, T, T) of a text (T,)."""
+        """The weights of a Transformer's attention.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (T,)
+
+        Returns
+        -------
+        weights : ndarray, shape (L, H, T, T)
+            Of each layer and head, how much the token of a row reads from that of a column.
+        """
         raise NotImplementedError
 
     def traces(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """Gates and states (L, T, H) by name: recurrent models."""
+        """Gates and states of a recurrent model.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (T,)
+
+        Returns
+        -------
+        dict of str to ndarray of shape (L, T, H)
+            By names such as "forget gate f" and "cell c".
+        """
         raise NotImplementedError
 
     def components(self, kind: str) -> list[Component]:
-        """One for each of L layers, of one of `kinds`."""
+        """Where in the model the components of a kind are computed.
+
+        Parameters
+        ----------
+        kind : str
+            One of `kinds`.
+
+        Returns
+        -------
+        list of Component
+            One for each of the L layers.
+
+        Raises
+        ------
+        ValueError
+            The model has none of this kind.
+        """
         raise NotImplementedError
 
 

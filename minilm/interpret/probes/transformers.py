@@ -38,7 +38,17 @@ class TransformerProbe(Probe):
         raise NotImplementedError
 
     def parts(self, block: Any) -> Parts:
-        """The layers inside of one of `blocks`."""
+        """The layers inside of a block.
+
+        Parameters
+        ----------
+        block : Layer
+            One of `blocks`.
+
+        Returns
+        -------
+        Parts
+        """
         return Parts(block.attn, block.attn.c_proj, block.attn.num_heads, block.mlp, block.mlp.c_proj)
 
     def components(self, kind: str) -> list[Component]:
@@ -68,7 +78,19 @@ class TransformerProbe(Probe):
         return "its layers normalise the residual stream on the way"
 
     def starts(self, ids: np.ndarray, t: int) -> dict[str, np.ndarray]:
-        """What the embeddings write into the stream at place t, (D,) each, by their names."""
+        """What the embeddings write into the residual stream.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (T,)
+        t : int
+            The place in the text.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (D,)
+            By the embeddings' names.
+        """
         raise NotImplementedError
 
     @property
@@ -82,7 +104,19 @@ class TransformerProbe(Probe):
         return self.model.lm_head.weight.value
 
     def begin(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        """What the first block reads, of x (B, T, E), and what is needed to go back."""
+        """What the first block reads.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, T, E)
+            The tokens' vectors.
+
+        Returns
+        -------
+        x : ndarray, shape (B, T, D)
+        saved
+            What `body_backward` needs of it; of a Llama the rotation of its positions, which all blocks read.
+        """
         raise NotImplementedError
 
     def attention(self, ids: np.ndarray) -> np.ndarray:

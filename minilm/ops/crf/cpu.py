@@ -10,6 +10,7 @@ from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.crf.spec import Saved
+from minilm.ops.sums import copy
 from minilm.ops.workspace import empty, scratch
 
 WORTH = 2**13  # exponentials that are worth a thread
@@ -139,8 +140,8 @@ def _backward(begin, stop, dnll, tags, transitions, end, lengths, alpha, demissi
                 break
             _step_backward(alpha[b, t - 1], transitions, g, p, m, s, x, parts[b])
             parts[b, tags[b, t - 1], tags[b, t]] -= g
-        firsts[b] = demissions[b, 0]
-        lasts[b] = demissions[b, L - 1]
+        copy(demissions[b, 0], firsts[b])
+        copy(demissions[b, L - 1], lasts[b])
 
 
 @jit

@@ -13,6 +13,7 @@ from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.recurrent_product import multiply
 from minilm.ops.recurrent_row import UNITS, add, put_unit_numbers, unit_numbers, unit_products
+from minilm.ops.sums import copy
 from minilm.ops.workspace import empty, scratch
 
 
@@ -61,7 +62,7 @@ def _forward(start, stop, gates, inner, bias, h, panels, lengths, reverse):
         for b in range(start, stop):
             _gates(gates[t, b], inner[t, b], bias, h[before, b], h[after, b])
             if t >= lengths[b]:
-                h[after, b] = h[before, b]
+                copy(h[before, b], h[after, b])
 
 
 @jit

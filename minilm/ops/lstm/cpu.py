@@ -19,6 +19,7 @@ from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.recurrent_product import multiply
 from minilm.ops.recurrent_row import UNITS, add, put_unit_numbers, unit_numbers, unit_products
+from minilm.ops.sums import copy
 from minilm.ops.workspace import empty, scratch
 
 
@@ -69,8 +70,8 @@ def _forward(start, stop, gates, bias, h, c, panels, lengths, reverse):
         for b in range(start, stop):
             _gates(gates[t, b], bias, c[before, b], c[after, b], h[after, b])
             if t >= lengths[b]:
-                c[after, b] = c[before, b]
-                h[after, b] = h[before, b]
+                copy(c[before, b], c[after, b])
+                copy(h[before, b], h[after, b])
 
 
 @jit

@@ -13,6 +13,7 @@ from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.recurrent_product import multiply
 from minilm.ops.recurrent_row import UNITS, add, unit_numbers, unit_products
 from minilm.ops.rnn.spec import CellSaved, Output, Saved
+from minilm.ops.sums import copy
 from minilm.ops.workspace import empty, scratch
 
 
@@ -53,7 +54,7 @@ def _forward(start, stop, h_steps, bias, h, relu, panels, lengths, reverse):
             if t < lengths[b]:
                 _activation(h_steps[t, b], bias, relu)
             else:
-                h_steps[t, b] = h[before, b]
+                copy(h[before, b], h_steps[t, b])
 
 
 @jit

@@ -26,7 +26,7 @@ import time
 
 import numpy as np
 
-from minilm import files
+from minilm import cache_folders, files
 from minilm.compiled import kernel_cache
 from minilm.tokenizers.bpe import large_pages
 from minilm.tokenizers.bpe.tables import Tables, make_tables
@@ -43,7 +43,7 @@ def tables_of(
     arguments = expressions, byte_ids, merges, tokens, whole
     if len(tokens) < LEAST:
         return make_tables(*arguments)
-    folder = files.own_cache_folder(FOLDER)[0]
+    folder = cache_folders.own_cache_folder(FOLDER)[0]
     path = os.path.join(folder, _name(*arguments))
     if (tables := read(path)) is None:
         tables = make_tables(*arguments)
@@ -76,7 +76,7 @@ def read(path: str) -> Tables | None:
     try:
         with open(path, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
-            if not files.is_own(status) or status.st_size < _SECTOR or status.st_size % _SECTOR:
+            if not cache_folders.is_own(status) or status.st_size < _SECTOR or status.st_size % _SECTOR:
                 return None
             words = large_pages.empty((status.st_size // 8,))  # (size / 8,)
             if file.readinto(words) < status.st_size:

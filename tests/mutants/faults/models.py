@@ -205,16 +205,16 @@ FAULTS = area(
     ),
     (
         "block: recomputed without dropout",
-        "minilm/layers/transformer.py",
-        "self._forward(**saved.again)[1]",
-        'self._forward(**{**saved.again, "key": None})[1]',
+        "minilm/layers/recomputed_block.py",
+        "self._forward(**saved.arguments)[1]",
+        'self._forward(**{**saved.arguments, "key": None})[1]',
         "tests/layers/test_transformer.py",
     ),
     (
         "attention: queries and keys change places in the projection",
         "minilm/layers/attention.py",
-        "return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), (saved,)",
-        "return (qkv[:, :, 1], qkv[:, :, 0], qkv[:, :, 2]), (saved,)",
+        "return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), [saved]",
+        "return (qkv[:, :, 1], qkv[:, :, 0], qkv[:, :, 2]), [saved]",
         "tests/layers/test_transformer.py tests/models/test_gpt_parity.py",
     ),
     (

@@ -17,19 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
-from minilm import files
+from minilm import cache_folders
 
 INCLUDE = Path(__file__).parent / "include"
 SANITIZERS = {  # by name: flags of the compiler
     "none": ("-O2",),
+    # neither optimised, which would take twice as long as the kernels then run, nor with more for a debugger than lines
     "address": (
-        "-O1",
-        "-g",
+        "-O0",
+        "-g1",
         "-fsanitize=address,undefined",
         "-fsanitize-sections=cuda_shared",
         "-fno-sanitize-recover=undefined",
     ),
-    "thread": ("-O1", "-g", "-fsanitize=thread"),
+    "thread": ("-O0", "-g1", "-fsanitize=thread"),
 }
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
@@ -58,7 +59,7 @@ def missing() -> str | None:
 @functools.cache
 def cache() -> Path:
     """Where compiled kernels are kept between runs; by content, so nothing old is ever used."""
-    return Path(files.own_cache_folder("emulated", write=True)[0])
+    return Path(cache_folders.own_cache_folder("emulated", write=True)[0])
 
 
 def _prune() -> None:
@@ -75,7 +76,7 @@ def _is_own_file(path: Path) -> bool:
         status = os.lstat(path)
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(status.st_mode) and files.is_own(status)
+    return stat.S_ISREG(status.st_mode) and cache_folders.is_own(status)
 
 
 @functools.cache
