@@ -132,6 +132,11 @@ def identity(machine: dict[str, Any]) -> str:
     return f"{machine.get('cpu') or 'unknown processor'}{f' ({kind})' if kind else ''}"
 
 
+def threads(machine: dict[str, Any]) -> int | None:
+    """On how many threads a record's rows were timed, where it says so."""
+    return (machine.get("threads") or {}).get("minilm")
+
+
 def processor() -> str:
     """The processor's name, and LLVM's, whatever kernels are compiled for: systems call many processors by one name."""
     import llvmlite.binding

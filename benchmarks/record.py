@@ -24,7 +24,7 @@ import sys
 from typing import Any
 
 from benchmarks.case import Result, utc
-from benchmarks.machine import identity
+from benchmarks.machine import identity, threads
 from benchmarks.timing import Spread, spread
 from minilm import files
 
@@ -120,9 +120,12 @@ class Writer:
                 raise ValueError(
                     f"{path} is of another processor, {identity(before['machine'])}: --resume adds to this one's alone"
                 )
+            if threads(before["machine"]) != threads(self.content["machine"]):
+                raise ValueError(f"{path} is of {threads(before['machine'])} threads: --resume adds to rows of as many alone")
             if before.get("commit") != self.content["commit"]:
                 raise ValueError(f"{path} is of another commit, {before.get('commit')}: --resume adds to this one's alone")
             self.content |= {name: before.get(name) or {} for name in ("peers", "missing")} | {"results": before["results"]}
+            self.content["changed"] = before.get("changed") or self.content["changed"]
             self.content["date"] = before.get("date") or self.content["date"]
 
     @property

@@ -188,6 +188,21 @@ def test_number_of_threads(monkeypatch):
             devices.threads()
 
 
+def test_kernels_see_another_number_of_threads_soon(monkeypatch):
+    """Kernels ask neither the environment nor the system at every call, but `set_threads` holds at once."""
+    devices.set_threads(None)
+    monkeypatch.setenv("MINILM_THREADS", "3")
+    assert devices.parts(10) == 3
+    monkeypatch.setenv("MINILM_THREADS", "5")
+    deadline = time.monotonic() + 10
+    while devices.parts(10) != 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    for number, parts in ((2, 2), (None, 5)):
+        devices.set_threads(number)
+        assert devices.parts(10) == parts
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_threads_after_a_fork():

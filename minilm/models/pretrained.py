@@ -113,7 +113,7 @@ class Pretrained:
             if file is not None and stored_as(file) is not None:
                 model.published = published
                 return fill(model, file)
-        return model._filled(folder, published, settings["family"], seed)
+        return model._filled(folder, published, settings, seed)
 
     @classmethod
     def from_arrays(
@@ -144,7 +144,7 @@ class Pretrained:
         """
         settings = weights.settings_of(config, tuple(cls.hugging_face))
         model = cls._blank(path, arrays, settings, {}, seed=seed, dtype=dtype)
-        return model._filled(LooseArrays(arrays, path), weights.Published(dict(config), None), settings["family"], seed)
+        return model._filled(LooseArrays(arrays, path), weights.Published(dict(config), None), settings, seed)
 
     @classmethod
     def _blank(
@@ -165,10 +165,13 @@ class Pretrained:
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
 
-    def _filled(self, source: PathLike | LooseArrays, published: weights.Published, family: str, seed: Seed) -> Self:
-        """This model with the weights of a folder, or of arrays."""
+    def _filled(self, source: PathLike | LooseArrays, published: weights.Published, settings: dict, seed: Seed) -> Self:
+        """This model with the weights of a folder, or of arrays, whose config.json says `settings`."""
+        keymap = weights.KEYMAPS[settings["family"]]
+        if not settings["tie_word_embeddings"]:
+            keymap = keymap.untied()
         options = {"may_lack": self.may_lack, "may_exceed": self.may_exceed}
-        done = weights.load_weights(self, source, weights.KEYMAPS[family], **options)
+        done = weights.load_weights(self, source, keymap, **options)
         if done.missing:
             _start(self, done.missing, self.config.initializer_range, seed)
             place = source.path if isinstance(source, LooseArrays) else source

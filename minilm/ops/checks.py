@@ -198,7 +198,7 @@ def option(name: str, value, choices: tuple):
 
 def number(name: str, value, low: float, high: float, *, low_open: bool = False, high_open: bool = False) -> float:
     """`value` as a float within the interval."""
-    if type(value) is float and low < value < high:  # the usual case: an optimizer's step asks five times
+    if type(value) is float and (low < value < high or (value == low and not low_open)):  # the usual case
         return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {describe(value)}")

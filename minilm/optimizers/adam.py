@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
+from minilm import devices
 from minilm.layers.parameters import Parameters
 from minilm.ops import adam, checks
-from minilm.optimizers.base import Optimizer
+from minilm.optimizers.base import Group, Optimizer
 
 
 class Adam(Optimizer):
@@ -48,9 +50,38 @@ class Adam(Optimizer):
         self.slots = ("m", "v", "v_max") if checks.flag("amsgrad", amsgrad) else ("m", "v")
         self._rule = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": self.decoupled}
         super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm, trainable=trainable)
+        self._joined: tuple = (None, None)  # groups, and what `_together` gave of them
+
+    def _update_groups(self, flat, gradient, lr, **options):
+        together = None if devices.on_gpu(flat) else self._together()
+        if together is None:
+            super()._update_groups(flat, gradient, lr, **options)
+            return
+        where, kept, ends, rates, decays = together
+        state = [array[kept] for array in self.state.values()]
+        own = {"ends": ends, "lr": [lr * rate for rate in rates], "weight_decay": [self.weight_decay * decay for decay in decays]}
+        self._update(flat[where], gradient[where], *state, **own, **options)
+
+    def _together(self) -> tuple | None:
+        """All groups as one: where it lies, where its state does, and of each group the end in it, the rate and the decay.
+
+        None where there is one group only, or something that is frozen or not kept here lies between two.
+        """
+        groups = self._groups
+        if self._joined[0] is not groups:
+            apart = any(a.where.stop != b.where.start or a.kept.stop != b.kept.start for a, b in itertools.pairwise(groups))
+            self._joined = groups, None if len(groups) < 2 or apart else _joined(groups)
+        return self._joined[1]
 
     def _update(self, flat, gradient, *state, **options):
         adam.step(flat, gradient, *state, **self._rule, **options)
+
+
+def _joined(groups: list[Group]) -> tuple:
+    """See `Adam._together`."""
+    where, kept = (slice(first.start, last.stop) for first, last in zip(groups[0][:2], groups[-1][:2], strict=True))
+    ends = [group.where.stop - where.start for group in groups]
+    return where, kept, ends, [group.rate for group in groups], [group.decay for group in groups]
 
 
 class AdamW(Adam):

@@ -137,14 +137,18 @@ class Optimizer:
             from minilm.ops.cuda import on_device
 
             lr, step, scale = on_device(lr, flat.dtype), on_device(step, "int64"), on_device(scale, flat.dtype).reshape(())
-        for where, kept, decay, rate, shape in self._groups:
-            state = [array[kept] for array in self.state.values()]
-            options = {"lr": lr if rate == 1 else lr * rate, "weight_decay": self.weight_decay * decay}
-            options |= {} if shape is None else {"shape": shape}
-            self._update(flat[where], gradient[where], *state, step=step, scale=scale, clear=True, **options)
+        self._update_groups(flat, gradient, lr, step=step, scale=scale, clear=True)
         if number is None:
             self.steps += 1
         return norm
+
+    def _update_groups(self, flat, gradient, lr, **options) -> None:
+        """`_update` of each group."""
+        for where, kept, decay, rate, shape in self._groups:
+            state = [array[kept] for array in self.state.values()]
+            own = {"lr": lr if rate == 1 else lr * rate, "weight_decay": self.weight_decay * decay}
+            own |= {} if shape is None else {"shape": shape}
+            self._update(flat[where], gradient[where], *state, **own, **options)
 
     def _update(self, flat, gradient, *state, **options) -> None:
         raise NotImplementedError

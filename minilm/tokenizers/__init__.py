@@ -54,6 +54,11 @@ def load(path: PathLike) -> Tokenizer | Word:
         tiktoken's that is named as it was published, such as cl100k_base.tiktoken; or a name on the Hugging Face Hub, such as
         openai-community/gpt2 (see `minilm.hub`).
 
+    Returns
+    -------
+    tokenizer : Tokenizer or Word
+        Of the class that the file names, or that its content is of.
+
     Raises
     ------
     FileNotFoundError

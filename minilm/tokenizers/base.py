@@ -80,7 +80,23 @@ class Tokenizer(Vocabulary, ABC):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """Encode several texts, each on its own: a list of arrays (T_i,), int32."""
+        """Encode several texts, each on its own, with what `encode` puts around it.
+
+        Parameters
+        ----------
+        texts : iterable of B str
+
+        Returns
+        -------
+        ids : list of B ndarrays, shape (T_i,), int32
+
+        Raises
+        ------
+        TypeError
+            `texts` is one str, or holds something else than str.
+        ValueError
+            As of `encode`.
+        """
         return [self.encode(text) for text in several(texts)]
 
     def encode_chunks(self, chunks: Iterable[str] | str, source: str = "") -> Iterator[np.ndarray]:
@@ -103,7 +119,20 @@ class Tokenizer(Vocabulary, ABC):
             yield self._encode(text, start, source)  # (T_i,)
 
     def safe_pieces(self, chunks: Iterable[str] | str) -> Iterator[tuple[int, str]]:
-        """Cut a text anew, at places over which no token reaches: (position, piece), whose ids are those of the text, joined."""
+        """Cut a text that comes in pieces anew, at places over which no token reaches.
+
+        Parameters
+        ----------
+        chunks : iterable of str
+            The pieces of one text, in order, cut anywhere, of any size.
+
+        Yields
+        ------
+        position : int
+            Where in the text the piece begins, in characters.
+        piece : str
+            The ids of these pieces, joined, are those of the whole text, with no tokens around it.
+        """
         start, held = 0, []  # held: pieces in which there was no safe place to cut
         for piece in files.regroup(chunks):
             cut = self._safe_cut(piece)
@@ -162,11 +191,31 @@ class Tokenizer(Vocabulary, ABC):
         return stream.feed(ids) + stream.flush()
 
     def decode_batch(self, batch: Iterable[ArrayLike]) -> list[str]:
-        """Decode several sequences of ids (a list of them, or an array (B, T)), each on its own."""
+        """Decode several sequences of ids, each on its own.
+
+        Parameters
+        ----------
+        batch : array_like of int, shape (B, T), or iterable of B array_likes, shape (T_i,)
+
+        Returns
+        -------
+        texts : list of B str
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `decode`.
+        """
         return [self.decode(ids) for ids in batch]
 
     def decode_stream(self) -> DecodeStream:
-        """A decoder for ids that come one by one, as in generation."""
+        """A decoder for ids that come one by one, as in generation.
+
+        Returns
+        -------
+        stream : DecodeStream
+            At the begin of a text.
+        """
         return DecodeStream(self)
 
     # Training
@@ -183,6 +232,17 @@ class Tokenizer(Vocabulary, ABC):
             What invalid UTF-8 becomes, see `minilm.tokenizers.read_text`.
         **options
             As in `train_from_chunks`.
+
+        Returns
+        -------
+        tokenizer : Tokenizer
+            Of this class.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            No file is named, a file is not UTF-8 (with its name and the position), or a text stands in place of a file's name.
         """
         if isinstance(paths, str | os.PathLike):
             paths = (paths,)
@@ -197,7 +257,20 @@ class Tokenizer(Vocabulary, ABC):
     @classmethod
     @abstractmethod
     def train_from_chunks(cls, chunks: Iterable[str] | str, **options: Any) -> Self:
-        """Build a tokenizer from one text: a str, or an iterable of its pieces, cut anywhere (nothing is put between them)."""
+        """Build a tokenizer from one text.
+
+        Parameters
+        ----------
+        chunks : str or iterable of str
+            The text, or its pieces in order, cut anywhere; nothing is put between them.
+        **options
+            What the class lets one choose, such as `vocab_size`.
+
+        Returns
+        -------
+        tokenizer : Tokenizer
+            Of this class.
+        """
 
     @classmethod
     @abstractmethod
@@ -207,16 +280,43 @@ class Tokenizer(Vocabulary, ABC):
     # One JSON file
 
     def to_json(self) -> str:
-        """The content of the tokenizer's file."""
+        """The content of the tokenizer's file.
+
+        Returns
+        -------
+        content : str
+            A JSON object, from which `load` makes an equal tokenizer.
+        """
         return files.to_json(type(self).__name__, self._fields())
 
     def save(self, path: PathLike) -> None:
-        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        """Write the tokenizer to a JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder, which then gets a tokenizer.json.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        """
         files.write_tokenizer(path, type(self).__name__, self._fields())
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
         """Read a tokenizer of this class; `minilm.tokenizers.load` finds the class itself.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder that holds a tokenizer.json.
+
+        Returns
+        -------
+        tokenizer : Tokenizer
+            Of this class.
 
         Raises
         ------

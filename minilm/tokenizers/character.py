@@ -65,7 +65,25 @@ class Character(Tokenizer):
         unk_token: str | None = None,
         special_tokens: Iterable[str] = (),
     ) -> Character:
-        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        """`train_from_chunks` of the text of files, read in chunks.
+
+        Parameters
+        ----------
+        paths, errors
+            As in `Tokenizer.train`.
+        vocab_size, unk_token, special_tokens
+            As in `train_from_chunks`.
+
+        Returns
+        -------
+        tokenizer : Character
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            As of `Tokenizer.train` and `train_from_chunks`.
+        """
         return super().train(
             paths,
             errors=errors,
@@ -94,6 +112,15 @@ class Character(Tokenizer):
             the lower code point. It needs `unk_token`.
         unk_token, special_tokens
             As in the constructor.
+
+        Returns
+        -------
+        tokenizer : Character
+
+        Raises
+        ------
+        ValueError
+            The text is empty or holds a lone surrogate, or `vocab_size` comes without `unk_token` or is too small.
         """
         return cls._train([chunks], "text", vocab_size=vocab_size, unk_token=unk_token, special_tokens=special_tokens)
 

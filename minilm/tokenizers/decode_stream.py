@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 class DecodeStream:
     """Decodes ids piece by piece; the pieces' texts join to what `Tokenizer.decode` gives for all ids at once.
 
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+        The one that the ids are of.
+
     Examples
     --------
-    >>> stream = tokenizer.decode_stream()
-    >>> for id in generated:
+    >>> from minilm.tokenizers import Character, DecodeStream
+    >>> tokenizer = Character("abc")
+    >>> stream = DecodeStream(tokenizer)
+    >>> for id in tokenizer.encode("cab"):
     ...     print(stream.feed(id), end="", flush=True)
-    >>> print(stream.flush())
+    cab
+    >>> stream.flush()
+    ''
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -28,11 +37,31 @@ class DecodeStream:
         self._state = None
 
     def feed(self, ids: ArrayLike) -> str:
-        """The text that one id, or an array of them, adds."""
+        """The text that further ids add.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (T,) or ()
+
+        Returns
+        -------
+        text : str
+            Without what these ids only begin, such as a character some of whose bytes are still to come.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `Tokenizer.decode`; the stream is then as it was before.
+        """
         text, self._state = self.tokenizer._decode(check_ids(ids, self.tokenizer.vocab_size), self._state)
         return text
 
     def flush(self) -> str:
-        """The text still held back, at the end; the stream then starts anew."""
+        """The text still held back when no id follows; the stream then begins a new text.
+
+        Returns
+        -------
+        text : str
+        """
         text, self._state = self.tokenizer._flush(self._state), None
         return text

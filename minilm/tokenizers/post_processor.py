@@ -60,6 +60,11 @@ class PostProcessor(NamedTuple):
             False: the texts alone.
         blank : sequence of int, optional
             What stands for an added token, in the place of its id.
+
+        Returns
+        -------
+        joined : ndarray, shape (T, ...)
+            Of the first part's dtype.
         """
         template = self.single if len(parts) == 1 else self.pair
         texts = dict(zip("AB", parts, strict=False))
@@ -72,7 +77,18 @@ class PostProcessor(NamedTuple):
         return np.concatenate(pieces)
 
     def trimmed(self, offsets: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
-        """The offsets (T, 2) of a text's tokens, which are written in GPT-2's byte alphabet, without the blanks at their ends."""
+        """Offsets without the blanks at the tokens' ends, if `trim_offsets`; else as they are.
+
+        Parameters
+        ----------
+        offsets : (T, 2) int64
+        tokens : sequence of T str
+            Written in GPT-2's byte alphabet.
+
+        Returns
+        -------
+        offsets : (T, 2) int64
+        """
         if not self.trim_offsets:
             return offsets
         offsets = offsets.copy()

@@ -64,9 +64,34 @@ class Vocabulary:
         return None if self.eos_token is None else self._ids[self.eos_token]
 
     def token_to_id(self, token: str) -> int | None:
-        """The id of a token, None if the vocabulary lacks it."""
+        """The id of a token.
+
+        Parameters
+        ----------
+        token : str
+
+        Returns
+        -------
+        id : int or None
+            None if the vocabulary lacks it.
+        """
         return self._ids.get(token)
 
     def id_to_token(self, id: int) -> str:
-        """The token of an id; TypeError or ValueError if it is not one."""
+        """The token of an id.
+
+        Parameters
+        ----------
+        id : int
+
+        Returns
+        -------
+        token : str
+            Empty where no token has this id.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `id` is no integer, or outside 0 ... vocab_size - 1.
+        """
         return self._vocabulary[int(check_ids(id, self.vocab_size)[0])]

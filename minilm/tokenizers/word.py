@@ -35,6 +35,16 @@ def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True,
     -------
     words : list of str
         None of them empty.
+
+    Raises
+    ------
+    ValueError
+        `split` is empty.
+
+    Examples
+    --------
+    >>> text_to_word_sequence("The cat, don't you know?")
+    ['the', 'cat', "don't", 'you', 'know']
     """
     if lower:
         text = text.lower()
@@ -123,7 +133,18 @@ class Word:
     # Fitting
 
     def fit_on_texts(self, texts: Iterable) -> None:
-        """Count the words of texts (str, or lists of words) and give indices; may be called again with more texts."""
+        """Count the words of texts and give indices; may be called again with more texts.
+
+        Parameters
+        ----------
+        texts : iterable of str or of lists of str
+            Texts, or texts that are cut into words already.
+
+        Raises
+        ------
+        TypeError
+            A text is neither.
+        """
         for text in texts:
             words = self._words(text)
             self.document_count += 1
@@ -139,7 +160,12 @@ class Word:
             self.index_docs[self.word_index[word]] = count
 
     def fit_on_sequences(self, sequences: Iterable) -> None:
-        """Count, for `sequences_to_matrix`, in how many sequences every index occurs; needed only without `fit_on_texts`."""
+        """Count, for `sequences_to_matrix`, in how many sequences every index occurs; needed only without `fit_on_texts`.
+
+        Parameters
+        ----------
+        sequences : iterable of sequences of int
+        """
         sequences = list(sequences)
         self.document_count += len(sequences)
         for sequence in sequences:
@@ -149,22 +175,83 @@ class Word:
     # Texts and sequences
 
     def texts_to_sequences(self, texts: Iterable) -> list[list[int]]:
-        """The indices of every text's words."""
+        """The indices of every text's words.
+
+        Parameters
+        ----------
+        texts : iterable of N texts
+            Each as in `fit_on_texts`.
+
+        Returns
+        -------
+        sequences : list of N lists of int
+            Of different lengths; `pad_sequences` makes an array of them.
+
+        Raises
+        ------
+        TypeError
+            A text is neither a str nor a list of str.
+        ValueError
+            There is an `oov_token` and `fit_on_texts` was not called.
+        """
         return list(self.texts_to_sequences_generator(texts))
 
     def texts_to_sequences_generator(self, texts: Iterable) -> Iterator[list[int]]:
-        """`texts_to_sequences`, one text at a time."""
+        """`texts_to_sequences`, one text at a time.
+
+        Parameters
+        ----------
+        texts : iterable of texts
+
+        Yields
+        ------
+        sequence : list of int
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `texts_to_sequences`.
+        """
         oov_index = self._oov_index()
         for text in texts:
             indices = (self._kept(self.word_index.get(word), oov_index) for word in self._words(text))
             yield [index for index in indices if index is not None]
 
     def sequences_to_texts(self, sequences: Iterable) -> list[str]:
-        """The words of every sequence, joined by spaces."""
+        """The words of every sequence, joined by spaces.
+
+        Parameters
+        ----------
+        sequences : iterable of N sequences of int
+
+        Returns
+        -------
+        texts : list of N str
+            An unknown index, or one from `num_words` on, is `oov_token`, or nothing if there is none.
+
+        Raises
+        ------
+        ValueError
+            There is an `oov_token` and `fit_on_texts` was not called.
+        """
         return list(self.sequences_to_texts_generator(sequences))
 
     def sequences_to_texts_generator(self, sequences: Iterable) -> Iterator[str]:
-        """`sequences_to_texts`, one sequence at a time."""
+        """`sequences_to_texts`, one sequence at a time.
+
+        Parameters
+        ----------
+        sequences : iterable of sequences of int
+
+        Yields
+        ------
+        text : str
+
+        Raises
+        ------
+        ValueError
+            As of `sequences_to_texts`.
+        """
         oov_index = self._oov_index()
         for sequence in sequences:
             known = (index if index in self.index_word else None for index in sequence)
@@ -174,7 +261,23 @@ class Word:
     # Matrices
 
     def texts_to_matrix(self, texts: Iterable, mode: str = "binary") -> np.ndarray:
-        """`sequences_to_matrix` of `texts_to_sequences`."""
+        """`sequences_to_matrix` of `texts_to_sequences`.
+
+        Parameters
+        ----------
+        texts : iterable of N texts
+            Each as in `fit_on_texts`.
+        mode : {"binary", "count", "tfidf", "freq"}
+
+        Returns
+        -------
+        matrix : ndarray, shape (N, num_words), or (N, len(word_index) + 1) without `num_words`; float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `texts_to_sequences` and `sequences_to_matrix`.
+        """
         return self.sequences_to_matrix(self.texts_to_sequences(texts), mode)
 
     def sequences_to_matrix(self, sequences: Iterable, mode: str = "binary") -> np.ndarray:
@@ -205,7 +308,13 @@ class Word:
     # JSON
 
     def get_config(self) -> dict:
-        """The settings and counts, as Keras writes them: every dictionary is a JSON text of its own."""
+        """The settings and counts, as Keras writes them.
+
+        Returns
+        -------
+        config : dict
+            By the constructor's arguments and the attributes; every dictionary among these is a JSON text of its own.
+        """
         settings = ("num_words", "filters", "lower", "split", "char_level", "oov_token", "document_count")
         config = {name: plain(getattr(self, name)) for name in settings}
         return {**config, **{name: json.dumps(plain(getattr(self, name))) for name in COUNTERS}}
@@ -225,16 +334,60 @@ class Word:
         return config
 
     def to_json(self, **kwargs: Any) -> str:
-        """The tokenizer as JSON, for `tokenizer_from_json` and Keras's function of that name; `kwargs` go to json.dumps."""
+        """The tokenizer as JSON, for `tokenizer_from_json` and Keras's function of that name.
+
+        Parameters
+        ----------
+        **kwargs
+            Of `json.dumps`.
+
+        Returns
+        -------
+        content : str
+
+        Raises
+        ------
+        ValueError
+            There is an `analyzer`, or the counts hold something else than words and whole numbers.
+        """
         return json.dumps({"class_name": "Tokenizer", "config": self._loadable_config()}, **kwargs)
 
     def save(self, path: PathLike) -> None:
-        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        """Write the tokenizer to a JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder, which then gets a tokenizer.json.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        ValueError
+            As of `to_json`.
+        """
         files.write_tokenizer(path, "Word", {"config": self._loadable_config()})
 
     @classmethod
     def load(cls, path: PathLike) -> Word:
-        """Read what `save` wrote; ValueError names the file and what is wrong in it."""
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder that holds a tokenizer.json.
+
+        Returns
+        -------
+        word : Word
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            Naming the file and what is wrong in it.
+        """
         return files.tokenizer_of(path, files.read_tokenizer(path), {"Word": cls})
 
     @classmethod
@@ -289,6 +442,14 @@ class Word:
 
 def tokenizer_from_json(text: str) -> Word:
     """Read the JSON that `Word.to_json`, or Keras's `Tokenizer.to_json`, wrote.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    word : Word
 
     Raises
     ------

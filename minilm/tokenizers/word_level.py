@@ -90,7 +90,25 @@ class WordLevel(Tokenizer):
         unk_token: str | None = "<unk>",
         eos_token: str | None = "<eos>",
     ) -> WordLevel:
-        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        """`train_from_chunks` of the text of files, read in chunks.
+
+        Parameters
+        ----------
+        paths, errors
+            As in `Tokenizer.train`.
+        vocab_size, min_count, split, lower, unk_token, eos_token
+            As in `train_from_chunks`.
+
+        Returns
+        -------
+        tokenizer : WordLevel
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            As of `Tokenizer.train` and `train_from_chunks`.
+        """
         return super().train(
             paths,
             errors=errors,
@@ -126,6 +144,15 @@ class WordLevel(Tokenizer):
             Words that occur less often are left out.
         split, lower, unk_token, eos_token
             As in the constructor.
+
+        Returns
+        -------
+        tokenizer : WordLevel
+
+        Raises
+        ------
+        ValueError
+            No words are left of the text, words are left out and there is no `unk_token`, or `vocab_size` has no room for one.
         """
         options = {"split": split, "lower": lower, "unk_token": unk_token, "eos_token": eos_token}
         return cls._train([chunks], "text", vocab_size=vocab_size, min_count=min_count, **options)

@@ -10,7 +10,7 @@ from minilm.files import read_json
 from minilm.mistaken import existing_folder
 from minilm.typing import PathLike
 from minilm.weights.folder import instead, refuse_adapter
-from minilm.weights.llama_config import LLAMAS, llama_config, llama_settings
+from minilm.weights.llama_config import LLAMAS, llama_config, llama_settings, two_fields_of_rope
 
 CONFIG = "config.json"
 
@@ -183,6 +183,8 @@ def settings_of(config: Mapping, families: Sequence[str] = ()) -> dict:
 
 def canonical(config: Mapping, family: str) -> dict:
     """The content of a config.json with one name for each field: those of `settings_of`."""
+    if family in LLAMAS:
+        return two_fields_of_rope(config)
     renamed, synonyms = dict(config), SYNONYMS.get(family, {})
     for name in [name for name in config if name in synonyms]:
         main, value = synonyms[name], renamed.pop(name)

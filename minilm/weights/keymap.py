@@ -66,6 +66,10 @@ class KeyMap(NamedTuple):
         """Whether the weight with this canonical name is stored (in, out)."""
         return re.fullmatch(self.transposed, name) is not None
 
+    def untied(self) -> KeyMap:
+        """The map where the output layer has a table of its own, for which no other may stand in."""
+        return self._replace(tied={name: main for name, main in self.tied.items() if not name.endswith(".weight")})
+
     def saved(self, name: str, with_prefix: bool = True) -> str:
         """What a weight with this canonical name is called in a file."""
         is_head = re.match(self.heads, name)

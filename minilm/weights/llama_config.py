@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from minilm.ops import checks
 
-__all__ = ["LLAMAS", "llama_config", "llama_settings"]
+__all__ = ["LLAMAS", "llama_config", "llama_settings", "two_fields_of_rope"]
 
 
 class Family(NamedTuple):
@@ -71,7 +71,7 @@ def llama_settings(config: Mapping[str, Any], family: str) -> dict[str, Any]:
     ValueError
         Naming a field that no model here supports. What a value may be is for `LlamaConfig` to say.
     """
-    assumed = LLAMAS[family]
+    assumed, config = LLAMAS[family], two_fields_of_rope(config)
     settings = {"max_position_embeddings": assumed.position, **dict(zip(SIZES, assumed.sizes, strict=True)), **SAME}
     settings |= assumed.extra
     if "num_key_value_heads" not in config and family == "llama" and "num_attention_heads" in config:
@@ -84,26 +84,45 @@ def llama_settings(config: Mapping[str, Any], family: str) -> dict[str, Any]:
     for name in NO_BIAS[family]:
         if settings[name]:
             raise ValueError(f"{name} = {settings[name]!r} is not supported in family {family!r}, which has none")
-    _read_rope(config, settings)
     _read_window(config, family, settings)
     return {"family": family, **settings}
 
 
-def _read_rope(config: Mapping, settings: dict) -> None:
-    """rope_theta and rope_scaling, which transformers 5 keeps in one table, rope_parameters."""
-    rope = config.get("rope_parameters")
-    if rope is not None:
-        if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
-            raise ValueError(f"rope_parameters must be one table for all layers, got {checks.describe(rope)}")
-        settings["rope_theta"] = rope.get("rope_theta", settings["rope_theta"])
-        settings["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
-    scaling = settings["rope_scaling"]
-    if isinstance(scaling, Mapping):
-        if scaling.get("partial_rotary_factor", 1.0) != 1.0:
-            raise ValueError(f"partial_rotary_factor = {scaling['partial_rotary_factor']!r} is not supported, wanted 1.0")
-        scaling = {name: value for name, value in scaling.items() if name != "partial_rotary_factor"}
-        default = scaling.get("rope_type", scaling.get("type")) in (None, "default")
-        settings["rope_scaling"] = None if default else scaling
+def two_fields_of_rope(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a config.json with rope_theta and rope_scaling; transformers 5 keeps both in one table, rope_parameters.
+
+    Raises
+    ------
+    ValueError
+        A table is none, or two fields say different things.
+    """
+    fields = {name: value for name, value in config.items() if name != "rope_parameters"}
+    thetas, scalings = [config["rope_theta"]] if "rope_theta" in config else [], []
+    for name in ("rope_scaling", "rope_parameters"):
+        table = config.get(name)
+        if isinstance(table, Mapping):
+            if any(isinstance(value, Mapping) for value in table.values()):
+                raise ValueError(f"{name} must be one table for all layers, got {checks.describe(table)}")
+            thetas += [table["rope_theta"]] if "rope_theta" in table else []
+        scalings += [] if table is None else [_scaling_of(table)]
+    for name, values in (("rope_theta", thetas), ("rope_scaling", scalings)):
+        if values and values[0] != values[-1]:
+            raise ValueError(f"{name} is both {values[0]!r} and {values[-1]!r}, in a table or beside it: take one out")
+        fields |= {name: values[0]} if values else {}
+    return fields
+
+
+def _scaling_of(table: Any) -> Any:
+    """What a table says of the scaling alone, its kind as rope_type, or None where it scales nothing."""
+    if not isinstance(table, Mapping):
+        return table  # `LlamaConfig` refuses it
+    if table.get("partial_rotary_factor", 1.0) != 1.0:
+        raise ValueError(f"partial_rotary_factor = {table['partial_rotary_factor']!r} is not supported, wanted 1.0")
+    kind = table.get("rope_type", table.get("type"))
+    if kind in (None, "default"):
+        return None
+    other = ("type", "rope_type", "rope_theta", "partial_rotary_factor")
+    return {"rope_type": kind} | {name: value for name, value in table.items() if name not in other}
 
 
 def _read_window(config: Mapping, family: str, settings: dict) -> None:

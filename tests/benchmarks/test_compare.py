@@ -20,8 +20,9 @@ def row(name, seconds, ratio, spread=0.01, verdict="quiet"):
     }
 
 
-def write(path, cpu="a processor", *rows):
-    path.write_text(json.dumps({"machine": {"cpu": cpu}, "date": "2026-11-29", "commit": "c" * 40, "results": list(rows)}))
+def write(path, cpu="a processor", *rows, threads=2):
+    machine = {"cpu": cpu, "threads": {"minilm": threads}}
+    path.write_text(json.dumps({"machine": machine, "date": "2026-11-29", "commit": "c" * 40, "results": list(rows)}))
     return str(path)
 
 
@@ -48,6 +49,25 @@ def test_different_processors_are_said_first_and_times_not_compared(tmp_path, ca
     files = write(tmp_path / "a.json", "p", row("a", 1.0, 2.0)), write(tmp_path / "b.json", "q", row("a", 9.0, 2.0))
     assert main(["compare", *files]) == 0
     assert capsys.readouterr().out.startswith("different processors")
+
+
+def test_times_on_other_numbers_of_threads_are_not_compared(tmp_path, capsys):
+    files = write(tmp_path / "a.json", "p", row("a", 1.0, 2.0)), write(tmp_path / "b.json", "p", row("a", 1.9, 1.0), threads=1)
+    assert main(["compare", *files]) == 1  # by the ratio
+    shown = capsys.readouterr().out
+    assert shown.startswith("different numbers of threads") and "p, 1 threads" in shown and "runs a s" not in shown
+    files = write(tmp_path / "a.json", "p", row("a", 1.0, 2.0)), write(tmp_path / "b.json", "p", row("a", 1.9, 2.0), threads=1)
+    assert main(["compare", *files]) == 0
+
+
+def test_a_row_that_failed_is_no_row_that_was_not_timed(tmp_path, capsys):
+    wrong = {**record.LACKING, "name": "a", "error": "wrong results: 0.3"}
+    rows = row("a", 1.0, 2.0), row("b", 1.0, 2.0), row("c", 1.0, 2.0)
+    files = write(tmp_path / "a.json", "p", *rows), write(tmp_path / "b.json", "p", wrong, rows[1], row("d", 1.0, 2.0))
+    assert main(["compare", *files]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 failed, 1 same, 1 in OLD alone, 1 in NEW alone" and any(line.startswith("a ") for line in lines)
+    assert main(["compare", files[1], files[1]]) == 0  # it had failed before
 
 
 def test_records_without_times_are_compared_by_ratios():

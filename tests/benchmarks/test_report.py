@@ -99,6 +99,17 @@ def test_resume_refuses_another_processor(tmp_path):
         record.Writer(path, dataclasses.replace(MACHINE, cpu="another"), resume=True)
     with pytest.raises(ValueError, match="another processor"):  # of the same name, as virtual machines give it
         record.Writer(path, dataclasses.replace(MACHINE, kind="znver3, 256-bit vectors"), resume=True)
+    with pytest.raises(ValueError, match="is of 2 threads: --resume adds to rows of as many alone"):
+        record.Writer(path, dataclasses.replace(MACHINE, threads={"minilm": 1}), resume=True)
+
+
+def test_resume_remembers_that_sources_were_changed(tmp_path, monkeypatch):
+    path = str(tmp_path / "run.json")
+    for changed in (True, False):
+        monkeypatch.setattr(record, "commit", lambda changed=changed: {"commit": "c" * 40, "changed": changed})
+        writer = record.Writer(path, MACHINE, resume=True)
+        writer.write()
+    assert writer.content["changed"]
 
 
 def test_older_records_are_read(tmp_path):

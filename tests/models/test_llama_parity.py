@@ -135,6 +135,58 @@ def test_configurations_of_2023_are_read(tmp_path):
     assert (config.groups, config.rope_theta, config.rope_scaling["factor"]) == (2, 77.0, 2.0)
 
 
+LINEAR = {"rope_type": "linear", "factor": 3.0}
+
+
+@pytest.mark.parametrize("change", [{"rope_theta": 77.0}, {"rope_scaling": LINEAR}, {"rope_scaling": None}], ids=str)
+@pytest.mark.parametrize("of_2023", [False, True])
+def test_a_changed_rotation_is_saved(tmp_path, change, of_2023):
+    """A table of transformers 5, rope_parameters, holds both settings; the changed one must not go under in what it says."""
+    theirs_of("Llama, scaled, biased").save_pretrained(tmp_path / "theirs")
+    if of_2023:
+        content = json.loads((tmp_path / "theirs" / "config.json").read_text())
+        content["rope_scaling"] = content.pop("rope_parameters")
+        content["rope_theta"] = content["rope_scaling"].pop("rope_theta")
+        (tmp_path / "theirs" / "config.json").write_text(json.dumps(content))
+    ours = models.Llama.from_pretrained(tmp_path / "theirs", **change)
+    ours.save_pretrained(tmp_path / "ours")
+    assert models.Llama.from_pretrained(tmp_path / "ours").config == ours.config
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", attn_implementation="eager").eval()
+    ids = np.arange(40)[None] * 7 % 101
+    assert np.abs(again(torch.tensor(ids)).logits.detach().numpy() - ours.logits(ids)[0]).max() <= 1e-4
+
+
+@pytest.mark.parametrize("table", ["rope_scaling", "rope_parameters"])
+def test_a_table_of_the_rotation_says_the_same_under_both_names(tmp_path, table):
+    theirs = theirs_of("Llama, tied")
+    theirs.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    del content["rope_parameters"]
+    (tmp_path / "config.json").write_text(json.dumps({**content, table: {**LINEAR, "rope_theta": 33.0}}))
+    config = models.Llama.from_pretrained(tmp_path).config
+    assert (config.rope_theta, config.rope_scaling) == (33.0, LINEAR)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"rope_theta": 5.0}, "rope_theta is both 5.0 and 500.0"),
+        ({"rope_scaling": LINEAR}, "rope_scaling is both {'rope_type': 'linear', 'factor': 3.0} and None"),
+        ({"rope_scaling": {"type": "default", "rope_theta": 4.0}}, "rope_theta is both 4.0 and 500.0"),
+        ({"rope_scaling": {"full_attention": LINEAR}}, "rope_scaling must be one table for all layers"),
+    ],
+)
+def test_two_rotations_are_refused(tmp_path, fields, message):
+    """transformers takes one of them, and another in another version: nobody should guess."""
+    theirs_of("Llama, tied").save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**content, **fields}))
+    with pytest.raises(ValueError, match=message):
+        models.Llama.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="rope_theta is no part of a scaling"):
+        models.LlamaConfig(rope_scaling={**LINEAR, "rope_theta": 4.0})
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

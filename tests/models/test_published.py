@@ -1,5 +1,6 @@
 """Folders as they are published: how transformers names things, and what goes out again."""
 
+import contextlib
 import json
 import os
 
@@ -131,6 +132,26 @@ def test_untied_heads(family, tmp_path):
         assert model.parameters.count == model.config.parameter_count
 
 
+@pytest.mark.parametrize("family", PEERS)
+def test_an_untied_head_that_is_not_there(family, tmp_path):
+    """The tokens' table does not stand in for it, unless the folder says that it is the head, too."""
+    _, ours = made(family, tmp_path, tie_word_embeddings=False)
+    arrays = safetensors.numpy.load_file(tmp_path / "model.safetensors")
+    head = "cls.predictions.decoder.weight" if family == "bert" else "lm_head.weight"
+    tables = ("wte.weight", "tokens_embed.weight", "word_embeddings.weight")
+    table = next(array for name, array in arrays.items() if name.endswith(tables))
+    safetensors.numpy.save_file({name: a for name, a in arrays.items() if name != head}, tmp_path / "model.safetensors")
+    if family == "bert":
+        with pytest.warns(UserWarning, match=f"lacks {head}"):
+            assert not np.array_equal(ours.from_pretrained(tmp_path).parameters[head], table)
+    else:
+        with pytest.raises(ValueError, match=f"missing {head}"):
+            ours.from_pretrained(tmp_path)
+    changed(tmp_path, tie_word_embeddings=True)
+    model = ours.from_pretrained(tmp_path, tie_word_embeddings=False)  # to be untied from now on
+    np.testing.assert_array_equal(model.parameters[head], table)
+
+
 def test_gradients_of_an_untied_head(tmp_path):
     peer, ours = made("gpt2", tmp_path, tie_word_embeddings=False, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
     model = ours.from_pretrained(tmp_path, dtype=np.float64)
@@ -150,6 +171,18 @@ def test_a_head_that_differs_although_it_is_said_to_be_tied(tmp_path):
     changed(tmp_path, tie_word_embeddings=True)
     with pytest.raises(ValueError, match='differs from .*"tie_word_embeddings": false in config.json reads both'):
         ours.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("ours", [models.BERT, models.BERTForSequenceClassification, models.BERTForTokenClassification])
+def test_an_untied_head_that_the_class_has_not(ours, tmp_path):
+    """What the table does not equal is of another head: it is left out, whether the table is tied to it or not."""
+    peer, _ = made("bert", tmp_path, tie_word_embeddings=False)
+    with pytest.warns(UserWarning, match="start anew") if ours is not models.BERT else contextlib.nullcontext():
+        model = ours.from_pretrained(tmp_path)
+    body = model if ours is models.BERT else model.bert
+    with torch.no_grad():
+        wanted = peer.bert(torch.from_numpy(IDS)).last_hidden_state.numpy()
+    np.testing.assert_allclose(body.forward(IDS)[0].hidden, wanted, atol=1e-5)
 
 
 # --- what came in goes out -------------------------------------------------------------------------------------------

@@ -58,6 +58,44 @@ def test_scale_and_clear(implementation, dtype):
             np.testing.assert_array_equal(scaled[:, outside], flat[:, outside])
 
 
+@each
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_groups_of_adam_are_calls_on_slices(implementation, dtype, decoupled):
+    """The bits of one call with `ends` are those of a call for each group, also where threads divide a group."""
+    N, ends = 100_000, [1, 7, 40_000, 99_999, 100_000]
+    flat = normal(4, N).astype(dtype)  # param, grad, m, v
+    flat[3] = np.abs(flat[3])
+    lr, decay = [0.1, 0.2, 0.05, 0.3, 0.1], [0.0, 0.1, 0.0, 0.2, 0.3]
+    together, apart = flat.copy(), flat.copy()
+    with minilm.implementation(implementation):
+        ops.adam.step(*together, step=3, lr=lr, weight_decay=decay, decoupled=decoupled, scale=0.5, clear=True, ends=ends)
+        for g, begin in enumerate((0, *ends[:-1])):
+            options = {"lr": lr[g], "weight_decay": decay[g], "decoupled": decoupled}
+            ops.adam.step(*apart[:, begin : ends[g]], step=3, scale=0.5, clear=True, **options)
+    assert not np.array_equal(together[0], flat[0])
+    if implementation == "oracle":  # whose numbers of a group are in the arrays' dtype, and of a call in float64
+        np.testing.assert_allclose(together, apart, rtol=1e-5)
+    else:
+        np.testing.assert_array_equal(together, apart)
+
+
+@pytest.mark.parametrize("ends", [[3], [4, 4], [0, 4], [3, 2, 4], [], [5]])
+def test_groups_of_adam_end_with_the_array(ends):
+    arrays, groups = [np.ones(4, np.float32) for _ in range(4)], len(ends)
+    with pytest.raises(ValueError, match="ends must rise"):
+        ops.adam.step(*arrays, step=1, lr=[1.0] * groups, weight_decay=[1.0] * groups, ends=ends)
+    assert all((array == 1).all() for array in arrays)
+
+
+@pytest.mark.parametrize("change", [{"lr": [1.0] * 3}, {"weight_decay": [0.1, np.nan]}, {"lr": [-1.0, 1.0]}, {"lr": 1.0}])
+def test_each_group_of_adam_has_its_numbers(change):
+    arrays = [np.ones(4, np.float32) for _ in range(4)]
+    options = {"lr": [1.0, 1.0], "weight_decay": [0.0, 0.1], "ends": [2, 4]} | change
+    with pytest.raises(ValueError, match=next(iter(change))):
+        ops.adam.step(*arrays, step=1, **options)
+
+
 @pytest.mark.parametrize(
     "change, named",
     [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilm import optimizers
+from minilm import ops, optimizers
 from minilm.layers import Layer, Linear
 
 STEPS = 20
@@ -78,6 +78,31 @@ def test_agrees_with_torch(rule, dtype, tolerance):
         wanted = tensors[name].detach().numpy()
         assert value.dtype == dtype
         assert np.abs(value - wanted).max() <= tolerance * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("frozen", [None, "first.bias"])
+def test_groups_of_adam_are_updated_in_one_call(frozen, monkeypatch):
+    """Weights and biases of different decay and rate have the bits that a call for each of them gives."""
+    from minilm.optimizers.base import Optimizer
+
+    def trained():
+        model = Net(np.float32)
+        rates = {"second.weight": 0.02}
+        options = {"weight_decay": 0.3, "decay": "matrices", "trainable": lambda name: name != frozen, "clip_norm": 1.0}
+        adam = optimizers.AdamW(model.parameters, lambda name: rates.get(name, 0.05), **options)
+        for step in range(3):
+            give(model.parameters, step)
+            adam.step()
+        return model.parameters.state_dict(), adam.state_dict()
+
+    calls, step = [], ops.adam.step
+    monkeypatch.setattr(ops.adam, "step", lambda *arrays, **options: (calls.append(1), step(*arrays, **options)))
+    together = trained()
+    assert len(calls) == (3 if frozen is None else 9)
+    monkeypatch.setattr(optimizers.Adam, "_update_groups", Optimizer._update_groups)
+    for found, wanted in zip(together, trained(), strict=True):
+        for name in wanted:
+            np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
 
 
 def test_groups_by_name():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from minilm.ops import checks
 from minilm.ops.contract import update
@@ -19,14 +20,15 @@ def step(
     v_max: Array | None = None,
     *,
     step: int | Array,
-    lr: float | Array,
+    lr: float | Sequence[float] | Array,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
-    weight_decay: float = 0.0,
+    weight_decay: float | Sequence[float] = 0.0,
     decoupled: bool = False,
     scale: float | Array = 1.0,
     clear: bool = False,
+    ends: Sequence[int] | None = None,
 ) -> None:
     """One update of the parameters, in place.
 
@@ -58,6 +60,9 @@ def step(
         The gradient is multiplied by it first: see `minilm.ops.clip`.
     clear : bool
         Zero the gradient in the same pass.
+    ends : sequence of G int, optional
+        Where each of G groups of neighbours ends in param, which is (N,) then: from above 0 up to N, each beyond the one before.
+        `lr` and `weight_decay` are then sequences, a float for each group.
 
     Raises
     ------
@@ -71,18 +76,33 @@ def step(
     v = checks.in_place("v", v, param.shape, param.dtype)
     if v_max is not None:
         v_max = checks.in_place("v_max", v_max, param.shape, param.dtype)
+    if ends is None:
+        lr = checks.rate("lr", lr, param)
+        weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
+    else:
+        if list(ends) != sorted({end for end in ends if end > 0}) or param.shape != (ends[-1] if len(ends) else 0,):
+            raise ValueError(f"ends must rise from above 0 to the size of param (N,), got {ends} for {checks.describe(param)}")
+        lr, weight_decay = _of_groups("lr", lr, len(ends)), _of_groups("weight_decay", weight_decay, len(ends))
     options = {
+        "lr": lr,
+        "weight_decay": weight_decay,
         "step": checks.counted("step", step, 1, 2**63),
-        "lr": checks.rate("lr", lr, param),
         "beta1": checks.number("beta1", beta1, 0, 1, high_open=True),
         "beta2": checks.number("beta2", beta2, 0, 1, high_open=True),
         "eps": checks.number("eps", eps, 0, math.inf, high_open=True),
-        "weight_decay": checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True),
         "decoupled": checks.flag("decoupled", decoupled),
         "scale": checks.factor("scale", scale, param),
         "clear": clear,
+        "ends": ends,
     }
     update(__name__, "step", param, grad, m, v, v_max, **options)
+
+
+def _of_groups(name: str, values: Sequence[float], groups: int) -> list[float]:
+    """A number for each group, each finite and at least 0."""
+    if not isinstance(values, (tuple, list)) or len(values) != groups:
+        raise ValueError(f"{name} must be a number for each of the {groups} groups that have ends, got {checks.describe(values)}")
+    return [checks.number(name, value, 0, math.inf, high_open=True) for value in values]
 
 
 def __dir__() -> list[str]:

@@ -21,7 +21,10 @@ def step(
     decoupled=False,
     scale=1.0,
     clear=False,
+    ends=None,
 ):
+    if ends is not None:
+        lr, weight_decay = (np.repeat(each, np.diff(ends, prepend=0)).astype(param.dtype) for each in (lr, weight_decay))  # (N,)
     g = scale * grad
     decay = weight_decay * np.where(np.isinf(param), 0, param)
     if decoupled:

@@ -51,6 +51,8 @@ def frequencies(R: int, *, base: float = 10_000.0, scaling: Mapping[str, Any] | 
     f = base ** (-np.arange(0, R, 2) / R)  # (R/2,)
     if scaling is None:
         return f
+    if "rope_theta" in scaling:
+        raise ValueError(f"rope_theta is no part of a scaling but a setting beside it, got {scaling['rope_theta']!r} in it")
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind == "default":
         return f

@@ -15,10 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
+from minilm.tokenizers.bpe.byte_trie import character_at, kind_of
 from minilm.tokenizers.bpe.intrinsics import bytes_in, leading_zeros, trailing_zeros
 
 # Which function, and for `word_starts` how many digits a piece has; CASED: three, and a word ends before a capital.
 NONE, BY_CLASS, SINGLE_DIGITS, THREE_DIGITS, CASED = range(5)
+CLASS = 0xFF  # of what a cutter's table says of a character: its class in the automaton
 _ONE = np.uint64(1)
 
 
@@ -29,22 +31,38 @@ def may_begin(byte):
 
 
 @jit(part=True, counted=False)
-def _letters(text, i):
-    """The bytes of letters of two and three bytes.
+def _beyond_ascii(text, i):
+    """All bytes of letters of two and three bytes, and the first bytes of signs of three, as far as they are known.
 
-    Of two: those that begin with C3 ... CA, but for ones with 97, B7 or BF, among which are two signs and an old form of s.
+    Letters of two bytes begin with C3 ... CA, but for those that end with 97, B7 or BF, among which are two signs and an old form
+    of s; letters of three are U+1E00 ... U+1EFF. Signs, U+2010 ... U+2027 and U+2030 ... U+203F, are neither letters nor numbers
+    nor white space. Few blocks of most languages have characters of three bytes, whose masks are left out where there are none.
     """
     not_these = bytes_in(text, i, 0x20, 0xB7, 1) | bytes_in(text, i, 0, 0xBF, 1)
     two = bytes_in(text, i, 0, 0xC3, 8) & ~(not_these >> _ONE) & ~np.uint64(0) >> _ONE
-    three = bytes_in(text, i, 0, 0xE1, 1) & bytes_in(text, i, 0, 0xB8, 4) >> _ONE & ~np.uint64(0) >> np.uint64(2)
-    return two | two << _ONE | three | three << _ONE | three << np.uint64(2)
+    letters, signs = two | two << _ONE, np.uint64(0)
+    if bytes_in(text, i, 0, 0xE1, 2):
+        three = bytes_in(text, i, 0, 0xE1, 1) & bytes_in(text, i, 0, 0xB8, 4) >> _ONE & ~np.uint64(0) >> np.uint64(2)
+        letters |= three | three << _ONE | three << np.uint64(2)
+        third = bytes_in(text, i, 0, 0x90, 24) | bytes_in(text, i, 0, 0xB0, 16)
+        signs = bytes_in(text, i, 0, 0xE2, 1) & bytes_in(text, i, 0, 0x80, 1) >> _ONE & third >> np.uint64(2)
+    return letters, signs
 
 
 @jit(part=True, counted=False)
-def _signs(text, i):
-    """The first bytes of U+2010 ... U+2027 and U+2030 ... U+203F, which are neither letters nor numbers nor white space."""
-    third = bytes_in(text, i, 0, 0x90, 24) | bytes_in(text, i, 0, 0xB0, 16)
-    return bytes_in(text, i, 0, 0xE2, 1) & bytes_in(text, i, 0, 0x80, 1) >> _ONE & third >> np.uint64(2)
+def _cases(text, i, letters, cutter):
+    """Of the bytes of letters beyond ASCII those of capitals and those of small letters; of letters without a case neither."""
+    capital, small = np.uint64(0), np.uint64(0)
+    firsts = letters & bytes_in(text, i, 0, 0xC0, 64)
+    while firsts:
+        k = trailing_zeros(firsts)
+        content, width = character_at(text, i + np.intp(k))
+        whole = (_ONE << np.uint64(width)) - _ONE << k
+        kind = kind_of(cutter.table, content) & CLASS
+        capital |= whole * np.uint64(kind == cutter.capital)
+        small |= whole * np.uint64(kind == cutter.small)
+        firsts &= firsts - _ONE
+    return capital, small
 
 
 @jit(part=True, counted=False)
@@ -99,7 +117,7 @@ def class_starts(text, i, size):
     white = space | bytes_in(text, i, 0, 0x09, 5)
     beyond = bytes_in(text, i, 0, 0x80, 128)
     if beyond:
-        more, signs = _letters(text, i), _signs(text, i)
+        more, signs = _beyond_ascii(text, i)
         letter |= more
         beyond &= ~(more | signs | signs << _ONE | signs << np.uint64(2))
     other = ~(letter | number | white | beyond)
@@ -112,8 +130,8 @@ def class_starts(text, i, size):
 
 
 @jit(part=True, counted=False)
-def word_starts(text, i, size, kind):
-    """By the patterns of Qwen (SINGLE_DIGITS), cl100k (THREE_DIGITS) and o200k (CASED).
+def word_starts(text, i, size, cutter):
+    """By the patterns of Qwen (SINGLE_DIGITS), cl100k (THREE_DIGITS) and o200k (CASED), whichever `cutter.ascii` is.
 
     Letters take the one character before them along, if it is a blank (white space that ends no line) or another character that
     stands alone and has no space before it; other characters take a space before and the line ends behind them. Of a run of white
@@ -125,11 +143,12 @@ def word_starts(text, i, size, kind):
     line = bytes_in(text, i, 0, 0x0A, 1) | bytes_in(text, i, 0, 0x0D, 1)
     white = space | bytes_in(text, i, 0, 0x09, 5)
     beyond = bytes_in(text, i, 0, 0x80, 128)
-    signs = np.uint64(0)
+    kind, small, signs = cutter.ascii, np.uint64(0), np.uint64(0)
     if beyond:
-        more, signs = np.uint64(0), _signs(text, i)
-        if kind != CASED:
-            more = _letters(text, i)
+        more, signs = _beyond_ascii(text, i)
+        if kind == CASED:
+            capital, small = _cases(text, i, more, cutter)
+            more = capital | small
         letter |= more
         beyond &= ~(more | signs | signs << _ONE | signs << np.uint64(2))
     other = ~(letter | number | white | beyond)
@@ -151,7 +170,7 @@ def word_starts(text, i, size, kind):
             group = group << np.uint64(3) & later
     apostrophes = bytes_in(text, i, 0, 0x27, 1) & alone
     if kind == CASED:
-        lower = bytes_in(text, i, 0, 0x61, 26)
+        lower = bytes_in(text, i, 0, 0x61, 26) | small
         starts |= letter & ~lower & lower << _ONE
         starts = _with_suffixes(text, i, starts, apostrophes & letter << _ONE)
         beyond |= bytes_in(text, i, 0, 0x2F, 1) & ends << _ONE  # goes on with what is before the line's end

@@ -64,7 +64,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
     Ids that cut a character in two, which `encode` gives for rare ones and models make by mistake, decode to U+FFFD where no
     character comes of them; a `DecodeStream` waits for the rest.
 
-    Speed: see `bpe.encoding`. The tables of recent pieces (`bpe.state`) take 8 MB a thread at most. What a large vocabulary is
+    Speed: see `bpe.encoding`. The tables of recent pieces (`bpe.state`) take 12 MB a thread at most. What a large vocabulary is
     looked up in is made once and kept in the cache folder (`bpe.table_files`).
 
     References
@@ -182,7 +182,27 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
         threads: int = 1,
         add_special_tokens: bool = True,
     ) -> list[np.ndarray]:
-        """Encode several texts, each on its own: a list of arrays (T_i,), int32. The loops of `threads` texts run at a time."""
+        """Encode several texts, each on its own.
+
+        Parameters
+        ----------
+        texts : iterable of B str
+        allowed_special, disallowed_special, add_special_tokens
+            As in `encode`.
+        threads : int
+            How many texts are encoded at a time.
+
+        Returns
+        -------
+        ids : list of B ndarrays, shape (T_i,), int32
+
+        Raises
+        ------
+        TypeError
+            `texts` is one str, or holds something else than str.
+        ValueError
+            `threads` is less than one, or as of `encode`.
+        """
         texts = several(texts)
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be a whole number of at least 1, got {threads!r}")
@@ -208,12 +228,25 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, and tell which characters every id stands for.
 
+        Parameters
+        ----------
+        text : str
+        add_special_tokens, allowed_special, disallowed_special
+            As in `encode`.
+
         Returns
         -------
         ids : ndarray, shape (T,), int32
         offsets : ndarray, shape (T, 2), int64
             Id t stands for ``text[offsets[t, 0] : offsets[t, 1]]``. Ids that share a character, each with some of its bytes, all
             have that whole character, as in Hugging Face's tokenizers. What `post_processor` adds has (0, 0).
+
+        Raises
+        ------
+        TypeError
+            `text` is not a str.
+        ValueError
+            As of `encode`, or `normalizer` changes the text.
         """
         ids, offsets = self._with_offsets(text, allowed_special, disallowed_special)
         if self.post_processor is not None:
@@ -272,7 +305,22 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
     # Ids to text
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
-        """The bytes of ids, which need not be whole characters."""
+        """The bytes that ids stand for.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (T,) or ()
+
+        Returns
+        -------
+        content : bytes
+            Not always whole characters: an id may stand for some bytes of one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `decode`.
+        """
         return b"".join(map(self._bytes.__getitem__, check_ids(ids, self.vocab_size).tolist()))
 
     def _decode(self, ids, state):

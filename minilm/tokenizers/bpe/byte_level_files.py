@@ -32,6 +32,10 @@ class ByteLevelFiles(WithAddedTokens):
         special_tokens : iterable of str, optional
             Those of the vocabulary that are special; if None, "<|endoftext|>" where the vocabulary has it.
 
+        Returns
+        -------
+        tokenizer : ByteLevelBPE
+
         Raises
         ------
         FileNotFoundError
@@ -60,6 +64,11 @@ class ByteLevelFiles(WithAddedTokens):
         special_tokens : mapping of str to int, optional
             Special tokens and their ids; None: those of the encoding that the file is named for.
 
+        Returns
+        -------
+        tokenizer : ByteLevelBPE
+            With `ignore_merges`, as tiktoken encodes.
+
         Raises
         ------
         FileNotFoundError
@@ -80,7 +89,16 @@ class ByteLevelFiles(WithAddedTokens):
 
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any]) -> Self:
-        """The tokenizer that the metadata of a GGUF file hold, under keys that begin with "tokenizer.ggml."; see `bpe.gguf`.
+        """The tokenizer in the metadata of a GGUF file; see `bpe.gguf`.
+
+        Parameters
+        ----------
+        metadata : mapping of str to values
+            Those of the tokenizer have keys that begin with "tokenizer.ggml.".
+
+        Returns
+        -------
+        tokenizer : ByteLevelBPE
 
         Raises
         ------
@@ -96,6 +114,14 @@ class ByteLevelFiles(WithAddedTokens):
         A tokenizer.json must describe a byte-level BPE; its pattern may be any that `bpe.patterns` understands. Where one lies
         beside the others it names the special tokens.
 
+        Parameters
+        ----------
+        folder : str or os.PathLike
+
+        Returns
+        -------
+        tokenizer : ByteLevelBPE
+
         Raises
         ------
         FileNotFoundError
@@ -109,6 +135,16 @@ class ByteLevelFiles(WithAddedTokens):
         """Write tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder.
 
         And vocab.json and merges.txt, where the pattern is GPT-2's, which is what those mean without a tokenizer.json.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+            Is made if it is not there.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
         """
         roles = {**dict.fromkeys(("bos_token", "unk_token")), "eos_token": self.eos_token}  # those not said would be GPT-2's
         usual = self.pattern == (patterns.GPT2,) and self.normalizer is None and not self.ignore_merges
@@ -116,16 +152,49 @@ class ByteLevelFiles(WithAddedTokens):
         hugging_face.write_folder(self, components.byte_level_json(self), folder, kind, **roles)
 
     def to_json(self) -> str:
-        """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
+        """The content of the tokenizer's file.
+
+        Returns
+        -------
+        content : str
+            A tokenizer.json as Hugging Face's `tokenizers` reads and writes it.
+        """
         return hugging_face.to_json(components.byte_level_json(self))
 
     def save(self, path: PathLike) -> None:
-        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        """Write the tokenizer to a JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder, which then gets a tokenizer.json.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        """
         files.write_atomically(files.file_in(path), self.to_json().encode("utf-8"))
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
-        """Read a tokenizer.json, or a folder as `from_pretrained` does."""
+        """Read a tokenizer.json, or a folder as `from_pretrained` does.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file or the folder.
+
+        Returns
+        -------
+        tokenizer : ByteLevelBPE
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            Naming the file and what is wrong in it, or what it is instead.
+        """
         return hugging_face.load(cls, path)
 
     def _fields(self):

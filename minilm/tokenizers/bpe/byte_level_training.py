@@ -35,7 +35,25 @@ class ByteLevelTraining(WithAddedTokens):
         pattern: str | Iterable[str] = "gpt2",
         progress: bool | None = False,
     ) -> Self:
-        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        """`train_from_chunks` of the text of files, read in chunks.
+
+        Parameters
+        ----------
+        paths, errors
+            As in `Tokenizer.train`.
+        vocab_size, min_frequency, special_tokens, pattern, progress
+            As in `train_from_chunks`.
+
+        Returns
+        -------
+        tokenizer : ByteLevelBPE
+
+        Raises
+        ------
+        FileNotFoundError
+        TypeError, ValueError
+            As of `Tokenizer.train` and `train_from_chunks`.
+        """
         return super().train(
             paths,
             errors=errors,
@@ -73,6 +91,18 @@ class ByteLevelTraining(WithAddedTokens):
             How the text is cut into the pieces that merges never cross, as of the class.
         progress : bool or None
             Whether to show a bar; None: if standard error is a terminal.
+
+        Returns
+        -------
+        tokenizer : ByteLevelBPE
+
+        Raises
+        ------
+        TypeError
+            `vocab_size` or `min_frequency` is no whole number.
+        ValueError
+            One of them is out of range, the text is empty or holds a lone surrogate, or a special token is how a byte is
+            written.
 
         Notes
         -----

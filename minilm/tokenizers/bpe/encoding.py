@@ -21,7 +21,7 @@ from minilm.compiled.jit import entry_point, jit
 from minilm.tokenizers.bpe.byte_merging import SHORT, merge_bytes, merge_many_bytes
 from minilm.tokenizers.bpe.characters import is_of_characters, merge_characters
 from minilm.tokenizers.bpe.held import Kept, values_of
-from minilm.tokenizers.bpe.intrinsics import PADDING, copy_four, prefetch_row
+from minilm.tokenizers.bpe.intrinsics import PADDING, copy_ids, prefetch_row
 from minilm.tokenizers.bpe.pieces import padded, piece_ends
 from minilm.tokenizers.bpe.recent import COUNT_SHIFT, KEY_IDS, KEY_MASK, keep_long, keep_short, known_ids, known_long, long_hash
 from minilm.tokenizers.bpe.state import SHORT_TEXT, make_state, make_work, take_state
@@ -38,7 +38,6 @@ def _piece(text, i, length, first, second, hashed, tables, state, out, count):
     if length <= KEY_BYTES:
         n = known_ids(text, i, length, first, second, hashed, tables, state, out, count)
     else:
-        hashed = long_hash(text, i, length)
         n = known_long(text, i, length, hashed, state, out, count)
     known = n >= 0
     if not known:
@@ -56,7 +55,7 @@ def _piece(text, i, length, first, second, hashed, tables, state, out, count):
 
 @jit(part=True, counted=False)
 def _hash_pieces(text, i, count, state, both):
-    """Hashes of the short pieces that end at ends[:count], the first of which begins at i; their rows are on their way then.
+    """Hashes of the pieces that end at ends[:count], the first of which begins at i; their rows are on their way then.
 
     With `both`, for pieces many of which are new, the rows beside these too.
     """
@@ -69,6 +68,10 @@ def _hash_pieces(text, i, count, state, both):
             prefetch_row(state.rows, np.intp(hashed >> state.shift))
             if both:
                 prefetch_row(state.rows, np.intp(hashed >> state.shift ^ _ONE))
+        elif length <= SHORT:
+            hashed = long_hash(text, i, length)
+            state.hashes[k] = hashed
+            prefetch_row(state.long_rows, np.intp(hashed >> state.long_shift))
         i = state.ends[k]
 
 
@@ -106,17 +109,16 @@ def encode_kernel(text, i, stop, tables, state, out):
                 hashed = state.hashes[k]
                 row = hashed >> state.shift
                 if rows[row, 0] == first and rows[row, 1] & KEY_MASK == second:
-                    copy_four(row_ids, row, 4, out, count)  # all four, so that nothing depends on how many there are
+                    copy_ids(row_ids, row, 4, 8, out, count)  # all eight, so that nothing depends on how many there are
                     n = np.intp(rows[row, 1] >> COUNT_SHIFT)
-                    if n > 4:
-                        copy_four(row_ids, row, 8, out, count + 4)
-                        copy_four(row_ids, row, 12, out, count + 8)
+                    if n > 8:
+                        copy_ids(row_ids, row, 12, 4, out, count + 8)
                     count += n
                 else:
                     count += _piece(text, i, length, first, second, hashed, tables, state, out, count)
                     new += 1
             elif length <= SHORT:
-                count += _piece(text, i, length, _ONE, _ONE, _ONE, tables, state, out, count)
+                count += _piece(text, i, length, _ONE, _ONE, state.hashes[k], tables, state, out, count)
             elif 6 * length < state.work.size:
                 count += merge_many_bytes(text, i, length, tables.bytes, state.work, out, count)
             else:

@@ -96,11 +96,24 @@ class GPT1BPE(WithAddedTokens):
     def encode_with_offsets(self, text: str, *, add_special_tokens: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, with the place in it that each token comes from.
 
+        Parameters
+        ----------
+        text : str
+        add_special_tokens : bool
+            As in `Tokenizer.encode`.
+
         Returns
         -------
         ids : ndarray, shape (T,), int32
         offsets : ndarray, shape (T, 2), int64
             ``text[begin:end]`` of each token, in code points of the text as it was given; (0, 0) of what `post_processor` adds.
+
+        Raises
+        ------
+        TypeError
+            `text` is not a str.
+        ValueError
+            It holds a lone surrogate.
         """
         ids, places = self._with_offsets(text)
         return self._joined([ids], add_special_tokens), self._joined([places], add_special_tokens, (0, 0))
@@ -186,16 +199,61 @@ class GPT1BPE(WithAddedTokens):
 
     @classmethod
     def from_files(cls, vocabulary: PathLike, merges: PathLike) -> GPT1BPE:
-        """Read a vocab.json and a merges.txt; ValueError names the file and what is wrong in it."""
+        """Read a vocabulary and merges.
+
+        Parameters
+        ----------
+        vocabulary : str or os.PathLike
+            A vocab.json: a JSON object of tokens and ids.
+        merges : str or os.PathLike
+            A merges.txt: a line a merge, the first line a comment.
+
+        Returns
+        -------
+        tokenizer : GPT1BPE
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            Naming the file and what is wrong in it.
+        """
         return hugging_face.from_files(cls, vocabulary, merges, (UNKNOWN,))
 
     @classmethod
     def from_pretrained(cls, folder: PathLike) -> GPT1BPE:
-        """Read the tokenizer of a folder: vocab.json and merges.txt, or a tokenizer.json."""
+        """Read the tokenizer of a folder: vocab.json and merges.txt, or a tokenizer.json.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+
+        Returns
+        -------
+        tokenizer : GPT1BPE
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder holds none of these.
+        ValueError
+            Naming the file and what is wrong in it, or what it is instead.
+        """
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder: PathLike) -> None:
-        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json into a folder."""
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json into a folder.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+            Is made if it is not there.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        """
         hugging_face.write_folder(self, self._json(), folder, unk_token=self.unk_token)
 
     def _json(self) -> dict:
@@ -210,16 +268,49 @@ class GPT1BPE(WithAddedTokens):
         return hugging_face.tokenizer_json(self, cutting, **model)
 
     def to_json(self) -> str:
-        """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
+        """The content of the tokenizer's file.
+
+        Returns
+        -------
+        content : str
+            A tokenizer.json as Hugging Face's `tokenizers` reads and writes it.
+        """
         return hugging_face.to_json(self._json())
 
     def save(self, path: PathLike) -> None:
-        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        """Write the tokenizer to a JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder, which then gets a tokenizer.json.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        """
         files.write_atomically(files.file_in(path), self.to_json().encode("utf-8"))
 
     @classmethod
     def load(cls, path: PathLike) -> GPT1BPE:
-        """Read a tokenizer.json, or a folder as `from_pretrained` does."""
+        """Read a tokenizer.json, or a folder as `from_pretrained` does.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file or the folder.
+
+        Returns
+        -------
+        tokenizer : GPT1BPE
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            Naming the file and what is wrong in it, or what it is instead.
+        """
         return hugging_face.load(cls, path)
 
     def _fields(self):
@@ -262,7 +353,13 @@ class GPT1BPE(WithAddedTokens):
 
     @classmethod
     def train_from_chunks(cls, chunks: str | Iterable[str], **options: Any) -> GPT1BPE:
-        """GPT1BPE is there to load; what trains is `ByteLevelBPE`. Raises NotImplementedError."""
+        """GPT1BPE is there to load; what trains is `ByteLevelBPE`.
+
+        Raises
+        ------
+        NotImplementedError
+            Always.
+        """
         raise NotImplementedError("GPT1BPE loads a vocabulary and does not train one: train a ByteLevelBPE")
 
     @classmethod

@@ -132,17 +132,19 @@ def prefetch_row(typingctx, rows, row):
     return types.void(rows, types.intp), codegen
 
 
-@intrinsic
-def copy_four(typingctx, row_ids, row, column, out, count):
-    """out[count : count + 4] = row_ids[row, column : column + 4]."""
+@intrinsic(prefer_literal=True)
+def copy_ids(typingctx, row_ids, row, column, length, out, count):
+    """out[count : count + length] = row_ids[row, column : column + length], in one load and one store; `length` is a literal."""
+    if not isinstance(length, types.IntegerLiteral):
+        return None
+    lanes = ir.VectorType(ir.IntType(32), length.literal_value).as_pointer()
 
     def codegen(context, builder, signature, arguments):
-        rows, out = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 3))
-        place = arguments[1:3]
+        rows, out = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 4))
+        place = [arguments[1], arguments[2]]
         source = cgutils.get_item_pointer(context, builder, signature.args[0], rows, place, wraparound=False)
-        target = builder.gep(out.data, [arguments[4]], inbounds=True)
-        four = ir.VectorType(ir.IntType(32), 4).as_pointer()
-        builder.store(builder.load(builder.bitcast(source, four), align=8), builder.bitcast(target, four), align=4)
+        target = builder.gep(out.data, [arguments[5]], inbounds=True)
+        builder.store(builder.load(builder.bitcast(source, lanes), align=8), builder.bitcast(target, lanes), align=4)
         return context.get_dummy_value()
 
-    return types.void(row_ids, types.intp, types.intp, out, types.intp), codegen
+    return types.void(row_ids, types.intp, types.intp, length, out, types.intp), codegen

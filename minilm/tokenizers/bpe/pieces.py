@@ -24,7 +24,7 @@ import numpy as np
 
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe import ascii_starts, patterns
-from minilm.tokenizers.bpe.ascii_starts import class_starts, may_begin, word_starts
+from minilm.tokenizers.bpe.ascii_starts import CLASS, class_starts, may_begin, word_starts
 from minilm.tokenizers.bpe.byte_trie import character_at, kind_of, make_trie
 from minilm.tokenizers.bpe.intrinsics import BLOCK, PADDING, byte_at, bytes_in, ones, put, trailing_zeros, word_at
 from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
@@ -33,7 +33,7 @@ FEW, MANY = 24, 256  # bytes looked at one by one before the next are looked at 
 LEAST = 16  # bytes that are worth looking at together
 LONG = 4096  # characters of a text whose UTF-8 is worth asking for by address
 ROOM = 1024  # ends of pieces that are written down together
-CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of a character's entry in `Cutter.table`
+JOINS_BEFORE, JOINS_AFTER = 0x100, 0x200  # beside CLASS in a character's entry in `Cutter.table`
 PAIR_BITS = 17  # of the table of pairs that tokens join
 _utf8 = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t))(
     ("PyUnicode_AsUTF8AndSize", ctypes.pythonapi)
@@ -63,6 +63,8 @@ class Cutter(NamedTuple):
     start: int  # the state at the begin of a piece: where its row begins in `table`
     end: int  # the class of the text's end
     ascii: int  # what of `ascii_starts` cuts as the automaton does
+    capital: int  # the class of capitals beyond ASCII
+    small: int  # and of small letters, the same where the pattern tells no cases apart
 
 
 def make_cutter(expressions: tuple[str, ...], joins: np.ndarray | None = None, pairs: np.ndarray | None = None) -> Cutter:
@@ -85,7 +87,8 @@ def make_cutter(expressions: tuple[str, ...], joins: np.ndarray | None = None, p
         pairs = np.zeros((1 << PAIR_BITS) // 32, np.uint32)
     steps = len(trie) + len(pairs)
     table = np.concatenate([trie, pairs, automaton.steps + steps], dtype=np.uint32)
-    return Cutter(table, len(trie), steps, automaton.end, _ASCII.get(expressions, ascii_starts.NONE))
+    capital, small = (int(automaton.classes[ord(letter)]) for letter in "Àà")
+    return Cutter(table, len(trie), steps, automaton.end, _ASCII.get(expressions, ascii_starts.NONE), capital, small)
 
 
 @jit(part=True, counted=False)
@@ -163,7 +166,7 @@ def piece_ends(text, i, stop, cutter, parts, ends):
             if cutter.ascii == ascii_starts.BY_CLASS:
                 starts = class_starts(text, i, stop - i)
             else:
-                starts = word_starts(text, i, stop - i, cutter.ascii)
+                starts = word_starts(text, i, stop - i, cutter)
         if starts:
             begin = i
             while starts:

@@ -2,7 +2,12 @@
 
 A piece of at most 15 bytes is its own key, two words of 64 bits. What its row lacks is looked up in the row beside it, by its
 code point if it is one character, then among the vocabulary's tokens. Pieces of 16 to 62 bytes have a table of their own. Neither
-table grows with what it holds: a piece takes the row that its hash names, what was there the row beside it.
+table grows with what it holds: a piece takes the row that its hash names, its home, and what was there the row beside it.
+
+The fast path looks only into the home. So a piece that is found beside it changes places with what is there, and what a new one
+finds in its home and is itself not at home there is overwritten: were it moved on, back to its own home, it would drive out the
+piece that took that from it, which would drive it out again, text after text. (German paragraphs, warm: 2 % of the pieces were
+merged again each time, .6 % without those.)
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.byte_trie import width_of
 from minilm.tokenizers.bpe.characters import MOST_IDS, copy_character, is_of_characters
 from minilm.tokenizers.bpe.intrinsics import load64
-from minilm.tokenizers.bpe.words import WORD_BYTES, word_of
+from minilm.tokenizers.bpe.words import WORD_BYTES, hash_of, word_of
 
 KEY_IDS = 12  # of a short piece, that its row has room for
 LONG_COLUMNS = 32  # of 32 bits: in the first a long piece's length and number of ids, from the third on its bytes, then the ids
@@ -54,10 +59,11 @@ def known_ids(text, i, length, first, second, hashed, tables, state, out, count)
 
 @jit(part=True, counted=False)
 def keep_short(first, second, hashed, state, out, count, n):
-    """The row of a short piece holds its n ids out[count : count + n], and the row beside it what the row held."""
+    """The row of a short piece holds its n ids out[count : count + n], and the row beside it what was at home in the row."""
     rows, row_ids, row = state.rows, state.row_ids, hashed >> state.shift
     if rows[row, 1]:
-        _copy_row(rows, row, row ^ _ONE, 8)
+        at_home = hash_of(rows[row, 0], rows[row, 1] & KEY_MASK) >> state.shift == row
+        _copy_row(rows, row, row ^ np.uint64(at_home), 8)  # or onto itself, instead of a branch that no processor can predict
     rows[row, 0], rows[row, 1] = first, second | np.uint64(n) << COUNT_SHIFT
     for k in range(n):
         row_ids[row, 4 + k] = out[count + k]

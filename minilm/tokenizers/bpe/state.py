@@ -1,6 +1,6 @@
 """What one thread of byte-level BPE writes to: its tables of recent pieces (`recent`), and room.
 
-The tables are small (256 kB) until a thread has encoded FEW_BYTES, so that a short text does not pay for them, and then 8 MB
+The tables are small (192 kB) until a thread has encoded FEW_BYTES, so that a short text does not pay for them, and then 12 MB
 whatever comes.
 """
 
@@ -20,9 +20,9 @@ from minilm.tokenizers.bpe.recent import COUNT_SHIFT, KEY_IDS, LONG_COLUMNS
 from minilm.tokenizers.bpe.tables import Tables
 from minilm.tokenizers.bpe.words import ID_MASK, ID_SHIFT, NOT_ID, hash_of
 
-ROW_BITS = 16  # of the table of short pieces
+ROW_BITS = 17  # of the table of short pieces
 LONG_ROW_BITS = 15  # of the table of long pieces
-FEW_BITS, FEW_BYTES = 5, 1 << 16  # by how many bits fewer name a row at first, and how many bytes of text that serves
+FEW_BITS, FEW_BYTES = 6, 1 << 16  # by how many bits fewer name a row at first, and how many bytes of text that serves
 WORK_BYTES = 4096  # of pieces that need no room of their own
 SHORT_TEXT = 512  # characters of a text for which the room of a state serves, so that no array is made but that of its ids
 _ENOUGH = 2**63 - 1
@@ -36,7 +36,7 @@ class State(NamedTuple):
     long_rows: np.ndarray  # (2**LONG_ROW_BITS, 16) uint64: length and number of ids, the bytes, the ids
     long_ids: np.ndarray  # (2**LONG_ROW_BITS, 32) int32, the same memory
     ends: np.ndarray  # (ROOM,) int64
-    hashes: np.ndarray  # (ROOM,) uint64: of the short ones among the pieces that end there
+    hashes: np.ndarray  # (ROOM,) uint64: of the pieces that end there, but for those of more than SHORT bytes
     scratch: np.ndarray  # see `merging.make_scratch`
     work: np.ndarray  # (W,) int64, see `merging.work_size`
     shift: np.uint64  # 64 less the bits of a hash that name a row of `rows`

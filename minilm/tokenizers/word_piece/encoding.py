@@ -22,7 +22,23 @@ class Cutting(WithAddedTokens):
     """The part of `WordPiece` that cuts texts."""
 
     def basic_tokens(self, text: str) -> list[str]:
-        """The words of a text, normalised, as they are before they are cut into pieces; special tokens are not looked for."""
+        """The words of a text, normalised, as they are before they are cut into pieces; special tokens are not looked for.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        words : list of str
+
+        Raises
+        ------
+        TypeError
+            `text` is not a str.
+        ValueError
+            It holds a lone surrogate.
+        """
         check_text(text)
         tokens = []
         for out, size, _, _ in self._basic.words(code_points(text)):
@@ -32,12 +48,23 @@ class Cutting(WithAddedTokens):
     def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, with the place in it that each token comes from.
 
+        Parameters
+        ----------
+        text : str
+
         Returns
         -------
         ids : ndarray, shape (T,), int32
             As `encode` gives them.
         offsets : ndarray, shape (T, 2), int64
             ``text[begin:end]`` of each token, in code points of the text as it was given, accents and capitals included.
+
+        Raises
+        ------
+        TypeError
+            `text` is not a str.
+        ValueError
+            It holds a lone surrogate.
 
         Notes
         -----
@@ -127,10 +154,25 @@ class Cutting(WithAddedTokens):
         return {}, []
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
-        """Encode several texts, each on its own: a list of arrays (T_i,), int32.
+        """Encode several texts, each on its own.
 
         Many are cut in one call, with the end of a line between them, over which no word reaches: a call costs more than cutting
         a sentence does.
+
+        Parameters
+        ----------
+        texts : iterable of B str
+
+        Returns
+        -------
+        ids : list of B ndarrays, shape (T_i,), int32
+
+        Raises
+        ------
+        TypeError
+            `texts` is one str, or holds something else than str.
+        ValueError
+            A text holds a lone surrogate.
         """
         texts, arrays = several(texts), []
         for text in texts:

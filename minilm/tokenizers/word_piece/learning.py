@@ -41,7 +41,25 @@ class Learning(WithAddedTokens):
         pad_token: str | None = "[PAD]",
         mask_token: str | None = "[MASK]",
     ) -> Self:
-        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        """`train_from_chunks` of the text of files, read in chunks.
+
+        Parameters
+        ----------
+        paths, errors
+            As in `Tokenizer.train`.
+        vocab_size, min_count, limit_alphabet, special_tokens, continuing
+            As in `train_from_chunks`; so are all others.
+
+        Returns
+        -------
+        tokenizer : WordPiece
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            As of `Tokenizer.train` and `train_from_chunks`.
+        """
         return super().train(
             paths,
             errors=errors,
@@ -106,6 +124,15 @@ class Learning(WithAddedTokens):
         lower, strip_accents, split_cjk, clean_text, max_word_chars, prefix, clean_up
         unk_token, cls_token, sep_token, pad_token, mask_token
             As in the constructor.
+
+        Returns
+        -------
+        tokenizer : WordPiece
+
+        Raises
+        ------
+        ValueError
+            There are no words in the text, `vocab_size` is less than one or `min_count` negative, or as of the constructor.
         """
         return cls._train(
             [chunks],

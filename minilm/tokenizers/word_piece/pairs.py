@@ -106,6 +106,13 @@ class Pairs:
         -------
         encoding : Encoding
             Arrays (B, T).
+
+        Raises
+        ------
+        TypeError
+            `texts` or `pairs` is one str, or a text is neither a str nor a list of str.
+        ValueError
+            `texts` and `pairs` are not of one length, an argument is none of those above, or as of `encode_pair`.
         """
         if isinstance(texts, str) or isinstance(pairs, str):
             raise TypeError("texts and pairs must be lists of texts, got one str: use encode_pair")

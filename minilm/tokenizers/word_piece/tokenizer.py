@@ -191,6 +191,10 @@ class WordPiece(Pairs, Cutting, Learning):
             A tokenizer.json, a vocab.txt, or a folder with one of them; what its tokenizer_config.json says of lower-casing,
             accents, ideographs and special tokens then goes before what the tokenizer.json says, as in `transformers`.
 
+        Returns
+        -------
+        tokenizer : WordPiece
+
         Raises
         ------
         FileNotFoundError
@@ -200,23 +204,69 @@ class WordPiece(Pairs, Cutting, Learning):
         return hugging_face.load(cls, path)
 
     def save_vocabulary(self, path: PathLike) -> None:
-        """Write vocab.txt (into the folder `path`, or to that file): a token a line, the line's number its id."""
+        """Write a vocab.txt: a token a line, the line's number its id.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder, which then gets a vocab.txt.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        ValueError
+            The vocabulary does not fit into lines: names the token.
+        """
         hugging_face.save_vocabulary(self, path)
 
     def to_json(self) -> str:
-        """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
+        """The content of the tokenizer's file.
+
+        Returns
+        -------
+        content : str
+            A tokenizer.json as Hugging Face's `tokenizers` reads and writes it.
+        """
         return hugging_face.to_json(self)
 
     def save(self, path: PathLike) -> None:
-        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        """Write the tokenizer to a JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, or a folder, which then gets a tokenizer.json.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        """
         hugging_face.save(self, path)
 
     def save_pretrained(self, folder: PathLike) -> None:
-        """Write tokenizer.json, vocab.txt and tokenizer_config.json into a folder, as `transformers` reads them."""
+        """Write tokenizer.json, vocab.txt and tokenizer_config.json into a folder, as `transformers` reads them.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+            Is made if it is not there.
+
+        Raises
+        ------
+        OSError
+            It cannot be written there.
+        """
         hugging_face.save_pretrained(self, folder)
 
     def settings(self) -> dict:
-        """The constructor's keyword arguments."""
+        """The constructor's keyword arguments.
+
+        Returns
+        -------
+        settings : dict
+        """
         roles = {f"{role}_token": getattr(self, f"{role}_token") for role in ROLES}
         known = set(roles.values())
         more = [token for token in self.special_tokens if token not in known]

@@ -7,9 +7,10 @@ OPTIMIZERS = "tests/optimizers/test_optimizers.py"
 FAULTS = area(
     "optimizers",
     ("clipping by the norm of each group", "minilm/optimizers/base.py",
-     "            options |= {} if shape is None else {\"shape\": shape}\n",
-     "            options |= {} if shape is None else {\"shape\": shape}\n"
-     "            scale = scale if norm is None else clip.scale(clip.norm(gradient[where]), self.clip_norm)\n",
+     "            own |= {} if shape is None else {\"shape\": shape}\n",
+     "            own |= {} if shape is None else {\"shape\": shape}\n"
+     "            if self.clip_norm is not None:\n"
+     "                options[\"scale\"] = clip.scale(clip.norm(gradient[where]), self.clip_norm)\n",
      "tests/optimizers/test_clipping.py"),
     ("clipping to the norm, not to at most it", "minilm/ops/clip/__init__.py", "return min(1.0, max_norm / (",
      "return (max_norm / (", "tests/ops/test_update_ops.py -k clip"),

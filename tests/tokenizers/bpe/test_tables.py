@@ -13,11 +13,13 @@ from minilm.tokenizers.bpe import (
     byte_merging,
     byte_trie,
     characters,
+    encoding,
     halves,
     merging,
     pair_ranks,
     patterns,
     pieces,
+    state,
     words,
 )
 
@@ -31,6 +33,7 @@ PATTERNS = {
 }
 LETTERS = ("ab1 \n'!s", "aB1 \t\n\r!'.sSlLrReEvVdDmMtT", "  \n\n\ta!", "'sé a1\n ", "123 a", "".join(map(chr, range(1, 128))))
 LATIN = ("aéß' ", "aB ‘’“s1\n", "‘é’ “ả”.\n a", "ſ×÷ÿėķ'sA a", "'ſa sß’ –1", "".join(map(chr, (*range(0xC0, 0x300), 32, 39))))
+CASES = ("éÉaA's ", "ÀßǅÿŸłŁ'S.", "ơƠưƯảẢạ ", "".join(map(chr, (*range(0x1E00, 0x1F00), 32, 39, 65, 97))))
 CAMEL = ("aB's ", "aBé/.\n", "don'tS'sLl ", "./\n\r a", "AbC1/\n'’")
 
 
@@ -48,6 +51,12 @@ def _merge(text, length, table, scratch, out):
 @jit(counted=False)
 def _merge_characters(text, length, table, by_code, scratch, out):
     return characters.merge_characters(text, 0, length, table, by_code, scratch, out, 0)
+
+
+@jit(counted=False)
+def _encode_piece(text, length, tables, state, out):
+    first, second = words.key_of(text, 0, length)
+    return encoding._piece(text, 0, length, first, second, words.hash_of(first, second), tables, state, out, 0)
 
 
 @jit(counted=False)
@@ -170,6 +179,44 @@ def test_blocks_of_ascii_are_cut_as_the_automaton_cuts(pattern):
     slow = fast._replace(ascii=ascii_starts.NONE)
     rng = random.Random(0)
     for _ in range(4000):
-        letters = rng.choice(LETTERS + LATIN + CAMEL)
+        letters = rng.choice(LETTERS + LATIN + CASES + CAMEL)
         text = "".join(rng.choices(letters, k=rng.choice((17, 18, 31, 50, 63, 64, 65, 66, 90, 130, 200))))
         assert cut(fast, text) == cut(slow, text), ascii(text)
+
+
+class Pieces:
+    """A thread's small table of short pieces, into which pieces are brought one by one."""
+
+    def __init__(self):
+        self.tables = small()._encoder.tables
+        self.state = state.make_state(self.tables, few=True).values
+
+    def home(self, piece):
+        """The row that a piece's hash names."""
+        first, second = words.key_of(pieces.padded(piece)[0], 0, len(piece))
+        return int(words.hash_of(np.uint64(first), np.uint64(second)) >> self.state.shift)
+
+    def bring(self, *brought):
+        for piece in brought:
+            _encode_piece(*pieces.padded(piece), self.tables, self.state, np.empty(64, np.int32))
+
+    def in_row(self, row):
+        """The piece that a row holds."""
+        return self.state.rows[row, :2].tobytes()[: int(self.state.rows[row, 1] >> np.uint64(56)) & 15].decode()
+
+
+def test_frequent_pieces_are_at_home_in_the_table_of_pieces():
+    """One that is found beside its row changes places; one that comes to its row drives out what is not at home there."""
+    table = Pieces()
+    drawn = ["".join(random.Random(seed).choices("etaoin", k=9)) for seed in range(20_000)]
+    one, other, third = [each for each in drawn if table.home(each) == table.home(drawn[0])][:3]
+    row = table.home(one)
+    neighbour = next(each for each in drawn if table.home(each) == row ^ 1)
+    table.bring(one, other)
+    assert [table.in_row(row), table.in_row(row ^ 1)] == [other, one]
+    table.bring(one)
+    assert [table.in_row(row), table.in_row(row ^ 1)] == [one, other]
+    table.bring(neighbour)
+    assert [table.in_row(row), table.in_row(row ^ 1)] == [one, neighbour]
+    table.bring(third)
+    assert [table.in_row(row), table.in_row(row ^ 1)] == [third, one]
