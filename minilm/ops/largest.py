@@ -6,16 +6,26 @@ import numpy as np
 
 from minilm.compiled.jit import jit
 
+BLOCK = 64  # numbers that are compared at a time
+
 
 @jit
 def largest_of(row, first, last):
-    """Place of the largest of row[first:last], the first of equals, or of the first NaN, as NumPy's argmax has it; -1 of none."""
+    """Place of the largest of row[first:last], the first of equals, or of the first NaN, as NumPy's argmax has it; -1 of none.
+
+    A block of numbers is compared with the largest before it, in vectors; one by one only where some number of it is larger,
+    which of 8,000 numbers in any order is the case some ten times.
+    """
     best = first if first < last else -1
-    for v in range(first + 1, last):
-        if not row[v] <= row[best]:  # larger, or one of the two is NaN
+    for start in range(first, last, BLOCK):
+        block, most, larger = row[start : min(start + BLOCK, last)], row[best], np.int32(0)
+        for v in range(len(block)):
+            larger += np.int32(not block[v] <= most)  # larger, or one of the two is NaN
+        for v in range(start, start + (len(block) if larger > 0 else 0)):
             if row[best] != row[best]:
                 return best
-            best = v
+            if not row[v] <= row[best]:
+                best = v
     return best
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from minilm import devices
 from minilm.compiled.jit import jit
@@ -14,7 +12,8 @@ from minilm.ops.tile import ROWS as TILE_ROWS
 from minilm.ops.tile import copy_corner, multiply_panel
 from minilm.ops.vectors import VECTOR
 from minilm.ops.workspace import empty, scratch
-from minilm.quantized.dot import OFFSET, WIDTH, multiply_rows, multiply_rows_int4
+from minilm.quantized.codes import quantize_rows
+from minilm.quantized.dot import WIDTH, multiply_rows, multiply_rows_int4
 from minilm.quantized.matrix_tile import by_instructions, no_tiles
 from minilm.quantized.packing import BFloat16, Int4, Packed
 from minilm.quantized.widened import TOGETHER, multiply_row
@@ -23,48 +22,9 @@ ROWS = 6 if VECTOR == 64 else 4  # of a tile of int8, see `minilm.quantized.dot`
 FEW = 2  # rows that read a panel one by one
 WORTH = 2**20  # multiply-adds that are worth a thread
 DEPTH = 128  # numbers of a row of bfloat16 that are widened at a time
-_MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: added to a small number it leaves the nearest whole one in the sum's low bits
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------
-
-
-@jit(counted=False)
-def quantize_rows(start, stop, x, group, codes, scales, begin):
-    # rows [start, stop) of x (N, K) -> codes (N, K') int8, scales (G, N), begin (G, N) int32: -128 times the codes' sum
-    K = x.shape[1]
-    for n in range(start, stop):
-        for number in range(len(scales)):
-            part = x[n, number * group : min(K, (number + 1) * group)]
-            bits, most = part.view(np.int32), np.int32(0)
-            for k in range(len(part)):
-                most = max(most, bits[k] & np.int32(0x7FFFFFFF))  # as whole numbers, so that a NaN counts as the largest
-            largest = _float_of(most)
-            inverse = np.float32(127) / largest if most != 0 else np.float32(0)
-            out, total = codes[n, number * group : (number + 1) * group], np.int32(0)
-            for k in range(len(part)):
-                code = np.int8(_bits_of(part[k] * inverse + _MAGIC) & np.int32(255))
-                out[k] = code
-                total += np.int32(code)
-            out[len(part) :] = 0
-            scales[number, n] = largest / np.float32(127)
-            begin[number, n] = -OFFSET * total
-
-
-@intrinsic
-def _float_of(typingctx, bits):
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
-
-    return types.float32(types.int32), codegen
-
-
-@intrinsic
-def _bits_of(typingctx, number):
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
-
-    return types.int32(types.float32), codegen
 
 
 def kernel_of(multiply_rows, whole_tiles):

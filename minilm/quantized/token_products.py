@@ -17,7 +17,8 @@ from minilm.ops.panels import pack_transposed
 from minilm.ops.product import DEPTH
 from minilm.ops.row import CACHE, LANES32, multiply_streamed, multiply_transposed
 from minilm.ops.tile import ROWS, WIDTH32, multiply_panel
-from minilm.quantized.cpu import multiply_bfloat16, multiply_int4, multiply_int8, quantize_rows
+from minilm.quantized.codes import quantize_rows
+from minilm.quantized.cpu import multiply_bfloat16, multiply_int4, multiply_int8
 
 TAGS = {"float32": np.float32(0), "bf16": np.uint16(0), "int8": np.uint8(0), "int4": np.int8(0)}
 _REAL, _HALF, _CODE = np.float32(0), np.uint16(0), np.uint8(0)

@@ -49,6 +49,17 @@ def test_codes_are_within_half_a_step(K, group):
     assert np.array_equal(again, codes) and np.allclose(same, scales, rtol=1e-6)
 
 
+@given(K=SIZES, group=GROUPS)
+def test_codes_of_a_row_of_whole_numbers_are_they(K, group):
+    group = packing.group_of(group, K)
+    x, G = np.random.default_rng(K).integers(-127, 128, (3, K)), -(-K // group)
+    x[:, ::group] = 127  # the largest of each group: the scale is one
+    codes, scales, begin = np.full((3, G * group), 99, np.int8), np.empty((G, 3), np.float32), np.empty((G, 3), np.int32)
+    cpu.quantize_rows(0, 3, x.astype(np.float32), group, codes, scales, begin)
+    assert np.array_equal(codes[:, :K], x) and not codes[:, K:].any() and (scales == 1).all()
+    assert np.array_equal(begin, -128 * codes.reshape(3, G, group).sum(axis=2, dtype=np.int32).T)
+
+
 @given(N=SIZES, O=SIZES, K=SIZES, group=GROUPS)
 def test_int8_products(N, O, K, group):
     x, W = numbers(N, K), numbers(O, K, seed=1)
