@@ -123,6 +123,9 @@ def rebuilt(model: Model, kind: str, group: int | None, source: Callable[[str, n
     for layer, name, _, own in rounded:
         put_sublayer(layer, name, own)
     left = {id(parameter) for _, parameter in model.named_parameters()}
+    for _, parameter in model.named_parameters():
+        if parameter.buffer is not None:  # which holds the weights that were rounded too, for as long as a bias lies in it
+            parameter.replace(np.copy)
     for *_, part, own in rounded:
         if isinstance(part, Linear) and id(part.weight) in left:  # an embedding's too
             own.share(part.weight)

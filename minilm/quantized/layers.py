@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -49,6 +50,23 @@ def packed(W: np.ndarray, kind: str, group: int | None) -> Packed:
     return packing.packed(W, kind, group)
 
 
+def made_of(layer: Layer, source: Layer, kind: str, group: int | None) -> functools.partial:
+    """The `construction` of a quantised layer: it names the kind of layer that was rounded, whose weights it would else keep.
+
+    Parameters
+    ----------
+    layer, source : Layer
+        The quantised one, and the one that it is made of.
+    kind : {"int8", "bf16", "int4"}
+    group : int or None
+
+    Returns
+    -------
+    functools.partial
+    """
+    return functools.partial(type(layer), type(source), kind, group)
+
+
 def shown(weights: Mapping[str, Packed], kind: str, shared: Parameter | None = None) -> dict[str, PackedWeight]:
     """What ``print(model)`` shows of packed weights, by their names.
 
@@ -87,6 +105,7 @@ class QuantizedLinear(Layer):
 
     def __init__(self, linear: Linear, kind: str = "int8", group: int | None = 64, source: Source | None = None):
         super().__init__(dtype=np.float32)
+        self.construction = made_of(self, linear, kind, group)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.kind = checks.option("kind", kind, FORMATS)
         self.group = group

@@ -1,7 +1,10 @@
 """Models with quantised weights: close to what they were, refused where they cannot serve; a token by one kernel is the same."""
 
 import copy
+import gc
 import itertools
+import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -167,6 +170,33 @@ def test_no_other_kind_of_model_takes_the_kernel():
     mixed = gpt()
     mixed.lm_head = quantized.QuantizedLinear(mixed.lm_head)
     assert reader_of(mixed, cache, GPTReader) is None
+
+
+def _memory(array):
+    """The array that owns the memory of a view, as a weak reference."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return weakref.ref(array)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("name", ["gpt", "lstm"])
+def test_the_weights_before_rounding_leave_the_memory(name, trained):
+    model = MODELS[name]()
+    if trained:
+        model.parameters.zero_gradients()  # as a step does: all parameters are views of one array then
+    before = {parameter: _memory(array) for parameter, array in model.parameters.items()}
+    quantized.quantize(model)
+    gc.collect()
+    assert before.keys() - model.parameters.keys()
+    assert not [parameter for parameter in before.keys() - model.parameters.keys() if before[parameter]() is not None]
+
+
+@pytest.mark.parametrize("kind", quantized.FORMATS)
+@pytest.mark.parametrize("name", ["gpt", "lstm"])
+def test_pickled(name, kind):
+    model = quantized.quantize(MODELS[name](), kind)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).logits(IDS)[0], model.logits(IDS)[0])
 
 
 def test_what_is_refused():
