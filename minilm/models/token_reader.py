@@ -75,7 +75,9 @@ class TokenReader:
             return False
         now = changes.number()
         if now != self._changes:  # of this model, or of another
-            if self._ends != [getattr(model, name) for name in self.ends] or self._parts != self._attributes:
+            if self._ends != [getattr(model, name) for name in self.ends]:
+                return False
+            if not all(map(_unchanged, self._parts, self._attributes)):
                 return False
             if any(each.value is not value for each, value in self._parameters):
                 return False
@@ -118,6 +120,11 @@ class TokenReader:
     def tables(self, model, cache: KeyValueCache) -> tuple[np.ndarray, ...]:
         """What the family's kernel reads beside weights and ids."""
         return ()
+
+
+def _unchanged(attributes: dict, before: dict) -> bool:
+    """Whether a layer's attributes are the same objects as before; arrays among them cannot be asked whether they are equal."""
+    return attributes.keys() == before.keys() and all(attributes[name] is value for name, value in before.items())
 
 
 def addresses(layer) -> list[int]:

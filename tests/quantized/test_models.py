@@ -161,6 +161,19 @@ def test_the_kernel_sees_every_change_of_the_model():
         assert np.allclose(model.step(token, state)[0], replaced, atol=1e-5)
 
 
+def test_attributes_that_are_arrays_may_change():
+    model, other = quantized.quantize(gpt()), quantized.quantize(gpt())
+    _, state = model.logits(IDS, None, last=True)
+    token = IDS[:, 0]
+    before = model.step(token, state)[0]
+    for note in np.zeros(3), np.ones(3):
+        model.h[0].note = note
+        assert np.array_equal(model.step(token, state)[0], before)
+    model.h[0].mlp.c_fc.packed = other.h[1].mlp.c_fc.packed
+    assert reader_of(model, state.cache, GPTReader) is not None
+    assert not np.array_equal(model.step(token, state)[0], before)
+
+
 def test_no_other_kind_of_model_takes_the_kernel():
     cache = gpt().initial_state(1).cache
     assert reader_of(gpt(), cache, GPTReader) is not None
