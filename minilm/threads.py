@@ -156,8 +156,8 @@ def _wake() -> None:
 
 def _forget_workers():
     """In a forked child the parent's threads do not exist."""
-    global _workers, _lock, _teams, _board, _needed
-    _workers, _lock, _teams, _board, _needed = 0, threading.RLock(), threading.RLock(), None, False
+    global _workers, _lock, _teams, _board, _needed, _fresh_until
+    _workers, _lock, _teams, _board, _needed, _fresh_until = 0, threading.RLock(), threading.RLock(), None, False, 0.0
     _asleep.clear()
 
 
@@ -171,7 +171,7 @@ def parts(count: int, grain: int = 1) -> int:
     return 1 if grains < 2 else min(_threads_lately(), grains)
 
 
-def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1) -> None:
+def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1, number: int | None = None) -> None:
     """Run ``kernel(start, stop, *arguments)`` over ``range(count)``, cut into one contiguous part a thread.
 
     Parameters
@@ -183,12 +183,15 @@ def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1) -> N
     grain : int
         Rows that are worth a thread; with fewer than two grains the caller's thread does it all. Calling a thread costs
         some 2 µs where the last kernel ended within 0.4 ms, else 20 to 50, in which the caller goes on.
+    number : int, optional
+        What `parts` gave, where the caller has made room for so many: another thread may have called `set_threads` since.
 
     Notes
     -----
     While another caller's kernel is in the threads, the caller runs its own alone.
     """
-    number = 1 if count < 2 * grain else parts(count, grain)
+    if number is None:
+        number = 1 if count < 2 * grain else parts(count, grain)
     if number == 1 or not _share(kernel, number, count, arguments):
         kernel(0, count, *arguments)
 

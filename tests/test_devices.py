@@ -104,6 +104,16 @@ def refuse_one(start, stop, which, rows):
         rows[i] += 1
 
 
+def test_as_many_parts_as_the_caller_has_room_for():
+    """Also where the number of threads has changed since."""
+    devices.set_threads(2)
+    number = devices.parts(12)
+    devices.set_threads(4)
+    seen = np.zeros(12, np.int64)
+    devices.parallel(begun_at, 12, seen, number=number)
+    assert seen.tolist() == [0] * 6 + [6] * 6
+
+
 def test_parallel_covers_every_row_once():
     for number in (1, 2, 3, 5):
         devices.set_threads(number)

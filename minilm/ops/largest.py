@@ -18,10 +18,12 @@ def largest_of(row, first, last):
     """
     best = first if first < last else -1
     for start in range(first, last, BLOCK):
-        block, most, larger = row[start : min(start + BLOCK, last)], row[best], np.int32(0)
+        block, most, larger = row[start : min(start + BLOCK, last)], row[best], False
         for v in range(len(block)):
-            larger += np.int32(not block[v] <= most)  # larger, or one of the two is NaN
-        for v in range(start, start + (len(block) if larger > 0 else 0)):
+            larger |= not block[v] <= most  # larger, or one of the two is NaN
+        if not larger:
+            continue
+        for v in range(start, start + len(block)):
             if row[best] != row[best]:
                 return best
             if not row[v] <= row[best]:

@@ -11,7 +11,8 @@ so that for each number that comes from the memory beyond the second cache there
 DEPTH go on where those over the last one ended, and each number of c is one chain over k: its bits know nothing of the blocks.
 
 A panel is packed where the tile reads it, again for each chunk. Where there are MANY chunks and the third cache holds the second
-matrix (HELD), all of it is packed once, before the loops. On Zen 3 such products took 1 to 6 % less time so.
+matrix (HELD), all of it is packed once, before the loops; of aᵀ b, b in parts of some DEPTHs that it holds. On Zen 3 such
+products took 1 to 6 % less time so.
 
 `minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there. On
 Zen 3, whose second cache is half as large, most products took 1 to 5 % less time with 512 than with 320: for each DEPTH all of c
@@ -182,11 +183,11 @@ def _run(kernel, a, b, c, K, *options, left=0, right=1) -> None:
     chunks = max(-(-M // CHUNK), min(M // 64, -(-4 * devices.threads() // strips)), 1)  # some units a thread where strips are few
     chunk = -(-M // (chunks * ROWS)) * ROWS
     units = -(-M // chunk) * strips
-    grain = max(1, WORTH * units // (max(M, FEW) * N * K))
+    number = devices.parts(units, max(1, WORTH * units // (max(M, FEW) * N * K)))
     with scratch():
         numbers = left * chunk + right * max(GROUP, strips if K <= SHALLOW else 0) * width  # a k
-        rooms = empty((devices.parts(units, grain), numbers * min(DEPTH, K)), every[0].dtype)
-        devices.parallel(kernel, units, a, b, c, *options, strips, chunk, rooms, grain=grain)
+        rooms = empty((number, numbers * min(DEPTH, K)), every[0].dtype)
+        devices.parallel(kernel, units, a, b, c, *options, strips, chunk, rooms, number=number)
 
 
 def product(a, W, out, *, transposed: bool, bias=None) -> None:
@@ -233,10 +234,10 @@ def transposed_products(a, bs: tuple, outs: tuple) -> None:
             out[...] = 0
         return
     K, M, N = *a.shape, sum(out.shape[1] for out in outs)
-    if M < MANY * CHUNK or K < DEPTH:
+    rows = HELD // (N * a.itemsize) // DEPTH * DEPTH  # of all b that are packed at a time
+    if M < MANY * CHUNK or K < DEPTH or rows == 0:
         _run(_multiply_transposed, a, bs, outs, K, False, left=1)
         return
-    rows = max(DEPTH, HELD // (N * a.itemsize) // DEPTH * DEPTH)  # of all b that are packed at a time
     for k in range(0, K, rows):
         with scratch():
             panels = packed([b[k : k + rows] for b in bs], False)

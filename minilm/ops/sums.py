@@ -36,7 +36,10 @@ def add_to_rows(start, stop, out, rows, x):
 
 @jit(inline="always")
 def copy(x, out):
-    """out = x, (N,) each, for kernels. ``out[:] = x`` brings with it a message of both shapes, which Numba compiles for 3 s."""
+    """out = x, (N,) each, for kernels; the sizes are not checked.
+
+    With ``out[:] = x`` Numba compiles a message of both shapes, which takes it 3 s.
+    """
     for n in range(len(x)):
         out[n] = x[n]
 

@@ -50,7 +50,7 @@ class Adam(Optimizer):
         self.slots = ("m", "v", "v_max") if checks.flag("amsgrad", amsgrad) else ("m", "v")
         self._rule = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": self.decoupled}
         super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm, trainable=trainable)
-        self._joined: tuple = (None, None)  # groups, and what `_together` gave of them
+        self._known: tuple = (None, None)  # groups, and what `_together` gave of them
 
     def _update_groups(self, flat, gradient, lr, **options):
         together = None if devices.on_gpu(flat) else self._together()
@@ -68,10 +68,10 @@ class Adam(Optimizer):
         None where there is one group only, or something that is frozen or not kept here lies between two.
         """
         groups = self._groups
-        if self._joined[0] is not groups:
+        if self._known[0] is not groups:
             apart = any(a.where.stop != b.where.start or a.kept.stop != b.kept.start for a, b in itertools.pairwise(groups))
-            self._joined = groups, None if len(groups) < 2 or apart else _joined(groups)
-        return self._joined[1]
+            self._known = groups, None if len(groups) < 2 or apart else _joined(groups)
+        return self._known[1]
 
     def _update(self, flat, gradient, *state, **options):
         adam.step(flat, gradient, *state, **self._rule, **options)

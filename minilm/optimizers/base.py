@@ -162,7 +162,7 @@ class Optimizer:
         if not callable(decay):
             checks.option("decay", decay, DECAYS)
         groups: list[Group] = []
-        places = self.parameters.slices()
+        places = {name: where for name, where in self.parameters.slices().items() if where.start < where.stop}
         last = None
         for number, (name, where) in enumerate(places.items()):
             if name not in names:

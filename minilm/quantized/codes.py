@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
 from minilm.ops.memory import address, numbers
+from minilm.ops.simd import _bits_to_float, _float_to_bits
 from minilm.ops.vectors import PLACE, VECTOR, emit_copies, emit_multiply_add, multiply_add
 from minilm.quantized.dot import OFFSET
 
@@ -26,7 +27,8 @@ _INTS, _REALS, _CODES = (ir.VectorType(kind, W) for kind in (_INT, ir.FloatType(
 
 @jit(counted=False)
 def quantize_rows(start, stop, x, group, codes, scales, begin):
-    # rows [start, stop) of x (N, K) -> codes (N, K') int8, scales (G, N), begin (G, N) int32: -128 times the codes' sum
+    # rows [start, stop) of x (N, K), each contiguous -> codes (N, K') int8, scales (G, N), begin (G, N) int32: -128 times the
+    # codes' sum
     K = x.shape[1]
     for n in range(start, stop):
         for number in range(len(scales)):
@@ -36,31 +38,15 @@ def quantize_rows(start, stop, x, group, codes, scales, begin):
             most, words = _largest(place, vectors), numbers(place, count, _WORD)
             for k in range(vectors * W, count):
                 most = max(most, words[k] & np.int32(0x7FFFFFFF))
-            largest = _float_of(most)
+            largest = _bits_to_float(most)
             inverse = np.float32(127) / largest if most != 0 else np.float32(0)
             total, part = _round(place, vectors, inverse, address(out)), numbers(place, count, _REAL)
             for k in range(vectors * W, count):
-                out[k] = np.int8(_bits_of(multiply_add(part[k], inverse, _MAGIC)) & np.int32(255))
+                out[k] = np.int8(_float_to_bits(multiply_add(part[k], inverse, _MAGIC)) & np.int32(255))
                 total += np.int32(out[k])
             out[count:] = 0
             scales[number, n] = largest / np.float32(127)
             begin[number, n] = -OFFSET * total
-
-
-@intrinsic
-def _float_of(typingctx, bits):
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), codegen
-
-
-@intrinsic
-def _bits_of(typingctx, number):
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], _INT)
-
-    return types.int32(types.float32), codegen
 
 
 def _emit_loop(builder, count, value, after):

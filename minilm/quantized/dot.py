@@ -316,9 +316,9 @@ def _intrinsic(form):
 
 # out[r] (2W,) = codes[r] (K',) int8 by a panel of weights, plus a shift, for r < count <= rows.
 #
-# All but `rows`, a constant, are addresses and numbers of int64: a panel has `groups` groups, at least one, of `steps` rows of 2W
-# words, by `parts` fours of codes each; the next row of codes is `code_step` bytes further on. begin and factor are (G, .), -128
-# times the sum of each row's codes, int32, and the rows' scales, `group_step` bytes from a group to the next; scales (G, 2W) are
-# the outputs', and shift (2W,) is added in the end. A row of out follows `out_step` bytes after the last. The rows from `count`
-# on repeat the last one.
+# All but `rows`, a constant, are addresses and numbers of int64: a panel has `groups` groups, at least one, of `steps` rows of
+# 2W words (of int4 SMALL_GROUP // 8, whatever it says), by `parts` fours of codes each; the next row of codes is `code_step`
+# bytes further on. begin and factor are (G, .), -128 times the sum of each row's codes, int32, and the rows' scales,
+# `group_step` bytes from a group to the next; scales (G, 2W) are the outputs', and shift (2W,) is added in the end. A row of
+# out follows `out_step` bytes after the last. The rows from `count` on repeat the last one.
 multiply_rows, multiply_rows_int4 = _intrinsic(Bytes), _intrinsic(Nibbles)

@@ -89,9 +89,9 @@ def test_bits_do_not_depend_on_when_panels_are_packed(dtype, threads, monkeypatc
     devices.set_threads(threads)
     M, K, N = 2 * products.DEPTH + 5, tile.ROWS * 11 + 1, 3 * tile.width_of(dtype) + 1
     a, W, b = numbers(M, K, dtype=dtype), numbers(N, K, dtype=dtype, seed=1), numbers(M, N, dtype=dtype, seed=2)
-    bias, rows = numbers(N, dtype=dtype, seed=3), products.DEPTH  # of a part
+    bias, row_bytes = numbers(N, dtype=dtype, seed=3), products.DEPTH * (N + K) * a.itemsize  # of DEPTH rows of b and a
     results = []
-    for many, held in ((10**6, 10**9), (0, 10**9), (0, 2 * rows * N * a.itemsize), (0, rows * N * a.itemsize)):
+    for many, held in ((10**6, 10**9), (0, 10**9), (0, 2 * row_bytes), (0, row_bytes)):
         monkeypatch.setattr(products, "MANY", many)
         monkeypatch.setattr(products, "HELD", held)
         outs = [np.full(shape, np.nan, dtype) for shape in ((M, N), (M, N), (K, N), (K, K))]

@@ -80,9 +80,9 @@ def test_groups_of_adam_are_calls_on_slices(implementation, dtype, decoupled):
         np.testing.assert_array_equal(together, apart)
 
 
-@pytest.mark.parametrize("ends", [[3], [4, 4], [0, 4], [3, 2, 4], [], [5]])
+@pytest.mark.parametrize("ends", [[3], [4, 4], [0, 4], [3, 2, 4], [], [5], [1.5, 4.0], 4])
 def test_groups_of_adam_end_with_the_array(ends):
-    arrays, groups = [np.ones(4, np.float32) for _ in range(4)], len(ends)
+    arrays, groups = [np.ones(4, np.float32) for _ in range(4)], np.size(ends)
     with pytest.raises(ValueError, match="ends must rise"):
         ops.adam.step(*arrays, step=1, lr=[1.0] * groups, weight_decay=[1.0] * groups, ends=ends)
     assert all((array == 1).all() for array in arrays)

@@ -105,6 +105,24 @@ def test_groups_of_adam_are_updated_in_one_call(frozen, monkeypatch):
             np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
 
 
+class Empty(Net):
+    """A matrix of no numbers comes first, between weights whose groups differ."""
+
+    def __init__(self):
+        super().__init__(np.float32)
+        self.parameter("nothing", (3, 0), lambda generator, shape: np.zeros(shape))
+
+
+@pytest.mark.parametrize("kind", ["SGD", "AdamW", "Lion", "Muon"])
+def test_a_matrix_of_no_numbers_is_no_group(kind):
+    model = Empty()
+    before = model.parameters.state_dict()
+    optimizer = getattr(optimizers, kind)(model.parameters, 0.1, weight_decay=0.1, decay="matrices")
+    give(model.parameters, 0)
+    optimizer.step()
+    assert all((before[name] != value).all() for name, value in model.parameters.items())
+
+
 def test_groups_by_name():
     model, plain = Net(), Net()
     decayed = optimizers.SGD(model.parameters, 0.1, weight_decay=0.5, decay=lambda name: name.startswith("second"))

@@ -119,10 +119,11 @@ def test_bits_of_a_row_are_its_own(kind):
             assert np.array_equal(multiplied(x[first : first + rows], W), whole[first : first + rows])
 
 
+@pytest.mark.parametrize("place", [0, 3, 35, 69])  # in the vectors of each group, and behind the last
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_stays_so(bad):
+def test_what_is_not_finite_stays_so(bad, place):
     x, W = numbers(2, 70), numbers(40, 70, seed=1)
-    x[1, 69] = bad
+    x[1, place] = bad
     for kind, group in (("int8", 32), ("int8", None), ("bf16", None), ("int4", 32)):
         packed = packing.packed(W, kind, group)
         y = multiplied(x, packed)

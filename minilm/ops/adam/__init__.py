@@ -47,22 +47,22 @@ def step(
     step : int, or int64 array of one number on the device
         Number t of this update, from 1.
     lr : float, or array of one number on the device, of its dtype
-        Learning rate η.
+        Learning rate η; with `ends` a list or tuple of floats, one for each group.
     beta1, beta2 : float
         In [0, 1).
     eps : float
         Added to the root; at least 0.
     weight_decay : float
-        λ.
+        λ; with `ends` a list or tuple of floats, one for each group.
     decoupled : bool
         False for Adam, whose weight decay is a part of the gradient; True for AdamW.
     scale : float
         The gradient is multiplied by it first: see `minilm.ops.clip`.
     clear : bool
         Zero the gradient in the same pass.
-    ends : sequence of G int, optional
+    ends : list or tuple of G int, optional
         Where each of G groups of neighbours ends in param, which is (N,) then: from above 0 up to N, each beyond the one before.
-        `lr` and `weight_decay` are then sequences, a float for each group.
+        On a GPU each group is a launch of its own.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def step(
         lr = checks.rate("lr", lr, param)
         weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
     else:
-        if list(ends) != sorted({end for end in ends if end > 0}) or param.shape != (ends[-1] if len(ends) else 0,):
+        if not _rise(ends) or param.shape != (ends[-1],):
             raise ValueError(f"ends must rise from above 0 to the size of param (N,), got {ends} for {checks.describe(param)}")
         lr, weight_decay = _of_groups("lr", lr, len(ends)), _of_groups("weight_decay", weight_decay, len(ends))
     options = {
@@ -98,10 +98,17 @@ def step(
     update(__name__, "step", param, grad, m, v, v_max, **options)
 
 
+def _rise(ends: Sequence[int]) -> bool:
+    """Whether these are whole numbers that rise from above 0, one at least."""
+    whole = isinstance(ends, (tuple, list)) and all(isinstance(end, int) for end in ends)
+    return whole and len(ends) > 0 and list(ends) == sorted({end for end in ends if end > 0})
+
+
 def _of_groups(name: str, values: Sequence[float], groups: int) -> list[float]:
     """A number for each group, each finite and at least 0."""
     if not isinstance(values, (tuple, list)) or len(values) != groups:
-        raise ValueError(f"{name} must be a number for each of the {groups} groups that have ends, got {checks.describe(values)}")
+        found = checks.describe(values)
+        raise ValueError(f"{name} must be a list or tuple of {groups} numbers, one for each of the ends, got {found}")
     return [checks.number(name, value, 0, math.inf, high_open=True) for value in values]
 
 

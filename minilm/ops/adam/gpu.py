@@ -27,17 +27,17 @@ def step(
     clear=False,
     ends=None,
 ):
+    whole = param, grad, m, v, v_max
+    groups = [(whole, lr, weight_decay)]
     if ends is not None:
-        update = globals()["step"]  # this function, whose name is one of its arguments
-        rule = {"step": step, "beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": decoupled, "scale": scale, "clear": clear}
-        for begin, end, rate, decay in zip((0, *ends[:-1]), ends, lr, weight_decay, strict=True):
-            part = (None if array is None else array[begin:end] for array in (param, grad, m, v, v_max))
-            update(*part, lr=rate, weight_decay=decay, **rule)
-        return param, grad, m, v, v_max
-    now = on_device(scale, param.dtype), on_device(lr, param.dtype), on_device(step, "int64")
+        parts = [[None if a is None else a[begin:end] for a in whole] for begin, end in zip((0, *ends[:-1]), ends, strict=True)]
+        groups = zip(parts, lr, weight_decay, strict=True)
+    scale, step = on_device(scale, param.dtype), on_device(step, "int64")
     betas = beta1, beta2, 1 - beta1, 1 - beta2, _log(beta1), _log(beta2)
-    KERNELS.launch("adam_step", param, grad, m, v, v_max, *now, param.size, *betas, eps, weight_decay, decoupled, clear)
-    return param, grad, m, v, v_max
+    for arrays, rate, decay in groups:
+        now = scale, on_device(rate, param.dtype), step
+        KERNELS.launch("adam_step", *arrays, *now, arrays[0].size, *betas, eps, decay, decoupled, clear)
+    return whole
 
 
 def _log(beta: float) -> float:

@@ -240,7 +240,7 @@ def backward(dy, saved, *, out=None):
 def _run(kernel, layout, count, grain, *arguments):
     """The kernel over its units, of which `grain` are worth a thread; each thread with a row of scratch, divided by `layout`."""
     *_, task, logsumexp = arguments
-    grain = max(1, grain)
+    number = devices.parts(count, max(1, grain))
     with scratch():
-        rows = rows_of_scratch(layout, task, count, grain, logsumexp.dtype)
-        devices.parallel(kernel, count, rows, *arguments, grain=grain)
+        rows = rows_of_scratch(layout, task, number, logsumexp.dtype)
+        devices.parallel(kernel, count, rows, *arguments, number=number)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.dropout.spec import threshold_and_scale
 from minilm.ops.memory import address, place
@@ -175,9 +174,9 @@ def _length(layout, width, Tk, K, Kv):
     return -(-layout.py_func(0, 1, width, Tk, K, Kv).end // SPARE) * SPARE + SPARE
 
 
-def rows_of_scratch(layout, task, count, grain, dtype):
-    """A row, to be divided by `layout`, for each thread that `devices.parallel` will use."""
-    return empty((devices.parts(count, grain), _length(layout, width_of(dtype), task.Tk, task.K, task.Kv)), dtype)
+def rows_of_scratch(layout, task, number, dtype):
+    """`number` rows, one for each part of a call, to be divided by `layout`."""
+    return empty((number, _length(layout, width_of(dtype), task.Tk, task.K, task.Kv)), dtype)
 
 
 @jit

@@ -114,9 +114,9 @@ def _run(left, b, transposed, shape, out, bias=None) -> None:
     panels, chunk = -(-N // WIDTH), CHUNK[kind]
     group = _grouped(panels, devices.threads())
     units = -(-M // chunk) * -(-panels // group)
-    grain = max(1, WORTH * units // (M * K * N))
-    own = kind(empty((devices.parts(units, grain), NARROW + EDGE + group * PANEL), np.uint32))
-    devices.parallel(_multiply, units, own, group, chunk, left, *place(b), transposed, shape, *place(out), bias, grain=grain)
+    number = devices.parts(units, max(1, WORTH * units // (M * K * N)))
+    own = kind(empty((number, NARROW + EDGE + group * PANEL), np.uint32))
+    devices.parallel(_multiply, units, own, group, chunk, left, *place(b), transposed, shape, *place(out), bias, number=number)
 
 
 def product(a: np.ndarray, W: np.ndarray, out: np.ndarray, *, transposed: bool, bias: np.ndarray | None = None) -> None:

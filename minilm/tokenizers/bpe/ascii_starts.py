@@ -36,7 +36,7 @@ def _beyond_ascii(text, i):
 
     Letters of two bytes begin with C3 ... CA, but for those that end with 97, B7 or BF, among which are two signs and an old form
     of s; letters of three are U+1E00 ... U+1EFF. Signs, U+2010 ... U+2027 and U+2030 ... U+203F, are neither letters nor numbers
-    nor white space. Few blocks of most languages have characters of three bytes, whose masks are left out where there are none.
+    nor white space. Most blocks have no character of three bytes: the masks of those are then not computed.
     """
     not_these = bytes_in(text, i, 0x20, 0xB7, 1) | bytes_in(text, i, 0, 0xBF, 1)
     two = bytes_in(text, i, 0, 0xC3, 8) & ~(not_these >> _ONE) & ~np.uint64(0) >> _ONE

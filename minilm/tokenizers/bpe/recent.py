@@ -4,10 +4,10 @@ A piece of at most 15 bytes is its own key, two words of 64 bits. What its row l
 code point if it is one character, then among the vocabulary's tokens. Pieces of 16 to 62 bytes have a table of their own. Neither
 table grows with what it holds: a piece takes the row that its hash names, its home, and what was there the row beside it.
 
-The fast path looks only into the home. So a piece that is found beside it changes places with what is there, and what a new one
-finds in its home and is itself not at home there is overwritten: were it moved on, back to its own home, it would drive out the
-piece that took that from it, which would drive it out again, text after text. (German paragraphs, warm: 2 % of the pieces were
-merged again each time, .6 % without those.)
+The fast path looks only into the home. So a piece that is found beside it changes places with what is there. A new piece moves
+what it finds in its home to the row beside it only if that is at home there too; else it overwrites it. Moved on, back to its
+own home, that would drive out the piece that took its place, which would drive it out again, text after text. (German
+paragraphs, warm: 2 % of the pieces were merged again each time, .6 % without those.)
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from minilm import cache_folders
 INCLUDE = Path(__file__).parent / "include"
 SANITIZERS = {  # by name: flags of the compiler
     "none": ("-O2",),
-    # neither optimised, which would take twice as long as the kernels then run, nor with more for a debugger than lines
+    # not optimised, which would take the compiler twice as long as the kernels run; -g1 for the numbers of lines only
     "address": (
         "-O0",
         "-g1",
