@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 from minilm.files import unpacked_limit
 from minilm.typing import PathLike
 
-__all__ = ["REFUSE", "BadRow", "BadRows", "Line", "lines", "opened", "whole_text"]
+__all__ = ["REFUSE", "BadRow", "BadRows", "Line", "lines", "opened", "require_text", "whole_text"]
 
 GZIP, BYTE_ORDER_MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
 STANDARD_INPUT = "-"
@@ -71,6 +71,16 @@ class BadRows:
 
 
 REFUSE = BadRows()
+
+
+def require_text(text: str, where: str) -> str:
+    r"""The text; `BadRow` if it holds half of a character, as JSON's escape "\ud83d" without a second half behind it makes one."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise BadRow(f"{where}: holds a lone surrogate, U+{code:04X}, which is half of a character: {text[:60]!r}") from None
+    return text
 
 
 class Line(NamedTuple):

@@ -22,7 +22,7 @@ The step of training that uses it is `minilm.training.parallel`.
 """
 
 from minilm.distributed.communicator import Alone, Communicator, Pending
-from minilm.distributed.job import current, first_alone, job, launched
+from minilm.distributed.job import current, first_alone, job, launched, require_same
 from minilm.distributed.reduction import Reduction
 from minilm.distributed.sharding import ShardedUpdate
 from minilm.distributed.tree import Node, Tree
@@ -39,6 +39,7 @@ __all__ = [
     "first_alone",
     "job",
     "launched",
+    "require_same",
 ]
 
 

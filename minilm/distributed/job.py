@@ -16,14 +16,14 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from minilm import threads
 from minilm.distributed.communicator import Alone, Communicator
 from minilm.distributed.heartbeat import Heartbeat, say_and_abort
 
-__all__ = ["current", "first_alone", "job", "launched"]
+__all__ = ["current", "first_alone", "job", "launched", "require_same"]
 
 # What launchers tell a process of their number: Hydra (MPICH, Intel MPI), Open MPI, Slurm's srun.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -110,6 +110,30 @@ def first_alone(function: Callable[[], Any]) -> Any:
         return function()
     content = json.dumps(function(), default=float).encode() if _current.rank == 0 else None
     return json.loads(_current.broadcast(content))
+
+
+def require_same(values: Mapping[str, Any]) -> None:
+    """Refuse a job whose ranks were not given the same: their gradients would be those of different trainings. All call it together.
+
+    Parameters
+    ----------
+    values : mapping of str to value
+        What JSON can hold, such as settings, by its name.
+
+    Raises
+    ------
+    ValueError
+        On all ranks, naming a rank that has another value than rank 0, and which.
+    """
+    first = first_alone(lambda: dict(values))
+    if _current.size == 1:
+        return
+    own, names = json.loads(json.dumps(dict(values), default=float)), [*first]
+    differing = next((place for place, name in enumerate(names) if own.get(name) != first[name]), -1)
+    for rank, (place,) in enumerate(_current.exchange([differing])):
+        if place >= 0:
+            name = names[int(place)]
+            raise ValueError(f"all ranks of a job train the same: rank {rank} has another {name} than rank 0, {first[name]!r}")
 
 
 def _connected() -> Communicator:

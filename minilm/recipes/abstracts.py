@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from minilm.data.lines import REFUSE, BadRow, BadRows, lines
+from minilm.data.lines import REFUSE, BadRow, BadRows, lines, require_text
 from minilm.metrics.rouge import rouge_l
 from minilm.recipes import cutting
 from minilm.recipes.labelled import parts_of, split
@@ -96,7 +96,7 @@ def _read_file(path: PathLike, bad_rows: BadRows, kind: Any) -> Iterator[Any]:
 def _source_and_target(text: str, where: str) -> tuple[list[str], list[str]]:
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise BadRow(f"{where}: {text[:60]!r} is no JSON object; wanted one with source and target")
@@ -109,4 +109,4 @@ def _texts(value: Any, name: str, where: str) -> list[str]:
     texts = [" ".join(each.split()) for each in several if isinstance(each, str)]
     if len(texts) != len(several) or not any(texts):
         raise BadRow(f"{where}: {name} is {str(value)[:40]!r}; wanted a text, or a list of texts")
-    return [each for each in texts if each]
+    return [require_text(each, f"{where}: {name}") for each in texts if each]

@@ -60,6 +60,7 @@ def run(
         recipe.adapt(train)
         if checkpoint is None:
             _settle(recipe, device)
+        distributed.require_same({**recipe.options, "seed": state.seed, "data": state.data_sha256})
         recipe.prepare(train)
         if checkpoint is not None:
             resuming.check_prepared(recipe, checkpoint)
@@ -131,7 +132,7 @@ def examples(recipe, data, state: RecipeState, place) -> tuple:
     for name, part in zip(("training", "validation"), parts, strict=True):
         if not part:
             raise ValueError(f"{named}: there are no {name} examples")
-    if place is not None:
+    if place is not None or distributed.current().size > 1:
         digest = resuming.fingerprint(*parts)
         if state.data_sha256:
             resuming.check_data(state, digest, named, place.path)

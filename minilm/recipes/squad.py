@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from minilm.data.lines import REFUSE, BadRow, BadRows, whole_text
+from minilm.data.lines import REFUSE, BadRow, BadRows, require_text, whole_text
 from minilm.recipes.cutting import word_pattern
 from minilm.recipes.stories import WORD, Story, words_of
 from minilm.typing import PathLike
@@ -167,4 +167,4 @@ def _field(value, key: str, kind: type, name: str, where: str):
         expected = {list: "a list", str: "a text", int: "a whole number"}[kind]
         got = "nothing" if content is None else type(content).__name__
         raise BadRow(f"{name}: {path}: wanted {expected}, got {got}")
-    return content
+    return require_text(content, f"{name}: {path}") if kind is str else content

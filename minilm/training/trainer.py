@@ -28,6 +28,7 @@ from minilm.training.language_model import LanguageModelLoop
 from minilm.training.log import Log, NoLog, Progress
 from minilm.training.protocol import LanguageModel
 from minilm.training.run_folder import Folder
+from minilm.training.settings import flattened
 from minilm.training.state import TrainingState
 from minilm.training.trace import Trace
 from minilm.typing import Array, Scalar
@@ -60,6 +61,7 @@ class Trainer(LanguageModelLoop):
         checkpoint: Checkpoint | None = None,
         callbacks: Iterable[Callback] = (),
     ):
+        distributed.require_same({**flattened(state.config.to_dict()), "text": state.corpus_sha256})
         super().__init__(state, model, tokenizer, parts, callbacks)
         self.folder = folder
         self.saved = state.step  # step of the last checkpoint

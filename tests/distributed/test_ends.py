@@ -160,6 +160,35 @@ def test_more_ranks_than_micro_shards_are_refused(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+DIFFERENT = """
+import sys
+from minilm import distributed, recipes, training
+
+with distributed.job() as communicator:
+    out, corpus, what = sys.argv[1:]
+    changed = {what: 5} if communicator.rank else {}
+    if what == "data":
+        table = "".join(f"a text {i}\\t{i % 2}\\n" for i in range(20 + communicator.rank))
+        with open(f"{out}-{communicator.rank}.tsv", "w") as file:
+            file.write("sentence\\tlabel\\n" + table)
+        recipes.load("sentiment")(steps=2, batch=4).run(file.name, out=out, progress=False)
+    elif what == "hidden_size":
+        recipes.load("sentiment")(steps=2, batch=4, **changed).run(out=out, progress=False)
+    else:
+        options = {"corpus": corpus, "steps": 2, "batch": 4, **changed}
+        training.train(training.configuration(options=options), out=out)
+"""
+
+
+@pytest.mark.parametrize("what", ["seed", "hidden_size", "data"])
+def test_ranks_that_were_given_something_else_are_refused(tiny, tmp_path, what):
+    process = launch.start(2, "-c", DIFFERENT, tmp_path / "run", tiny().corpus, what)
+    output, _ = process.communicate(timeout=clocks.PATIENCE)
+    assert process.returncode == 2, output
+    assert output.count("minilm:") == 1 and f"rank 1 has another {what} than rank 0, " in output, output
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loop_that_shares_nothing_is_refused():
     program = """
 import numpy as np

@@ -57,6 +57,8 @@ def older(folder, setting):
         ('{"source": "a"}', "one.jsonl:1: target is 'None'; wanted a text, or a list of texts"),
         ('{"source": ["a", 1], "target": "b"}', "one.jsonl:1: source is"),
         ('{"source": [" "], "target": "b"}', "one.jsonl:1: source is"),
+        ("[" * 100_000, "is no JSON object; wanted one with source and target"),
+        (r'{"source": "a \ud83d b", "target": "b"}', "one.jsonl:1: source: holds a lone surrogate, U+D83D"),
     ],
 )
 def test_wrong_lines_are_told(tmp_path, capsys, line, says):

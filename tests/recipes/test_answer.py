@@ -263,6 +263,7 @@ def damaged(change):
     [
         ('{"data": [\n  {"paragraphs": oops}]}', ":2: not valid JSON"),
         ("[]", "data: wanted a list, got nothing"),
+        (damaged(lambda w, p, q: q.update(question="Who \ud83d?")), "question: holds a lone surrogate, U+D83D"),
         (damaged(lambda w, p, q: p.pop("context")), "data[0].paragraphs[0].context: wanted a text, got nothing"),
         (damaged(lambda w, p, q: q.update(question="")), "data[0].paragraphs[0].qas[0]: the question is empty"),
         (damaged(lambda w, p, q: q.update(answers=[])), "qas[0]: has no answer"),
