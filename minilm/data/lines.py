@@ -74,7 +74,7 @@ REFUSE = BadRows()
 
 
 def require_text(text: str, where: str) -> str:
-    r"""The text; `BadRow` if it holds half of a character, as JSON's escape "\ud83d" without a second half behind it makes one."""
+    r"""The text; `BadRow` if it holds half of a character, as JSON's escape "\ud83d" alone makes it."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -113,7 +113,7 @@ def first_alone(function: Callable[[], Any]) -> Any:
 
 
 def require_same(values: Mapping[str, Any]) -> None:
-    """Refuse a job whose ranks were not given the same: their gradients would be those of different trainings. All call it together.
+    """Refuse a job whose ranks were not given the same: they would train different things. All call it together.
 
     Parameters
     ----------

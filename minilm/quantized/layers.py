@@ -50,7 +50,7 @@ def packed(W: np.ndarray, kind: str, group: int | None) -> Packed:
     return packing.packed(W, kind, group)
 
 
-def made_of(layer: Layer, source: Layer, kind: str, group: int | None) -> functools.partial:
+def construction_of(layer: Layer, source: Layer, kind: str, group: int | None) -> functools.partial:
     """The `construction` of a quantised layer: it names the kind of layer that was rounded, whose weights it would else keep.
 
     Parameters
@@ -105,7 +105,7 @@ class QuantizedLinear(Layer):
 
     def __init__(self, linear: Linear, kind: str = "int8", group: int | None = 64, source: Source | None = None):
         super().__init__(dtype=np.float32)
-        self.construction = made_of(self, linear, kind, group)
+        self.construction = construction_of(self, linear, kind, group)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.kind = checks.option("kind", kind, FORMATS)
         self.group = group

@@ -14,7 +14,7 @@ from minilm.layers.sequences import side_by_side
 from minilm.layers.summary import PackedWeight
 from minilm.ops import checks
 from minilm.ops.contract import fold
-from minilm.quantized.layers import Source, made_of, packed, shown
+from minilm.quantized.layers import Source, construction_of, packed, shown
 from minilm.quantized.spec import FORMATS
 from minilm.random import Key
 from minilm.typing import Array, Ids, State
@@ -44,7 +44,7 @@ class QuantizedRecurrent(Recurrent):
 
     def __init__(self, layer: Recurrent, kind: str = "int8", group: int | None = 64, source: Source | None = None):
         Layer.__init__(self, dtype=np.float32)
-        self.construction = made_of(self, layer, kind, group)
+        self.construction = construction_of(self, layer, kind, group)
         for name in SETTINGS:
             setattr(self, name, getattr(layer, name))
         self.kind, self.group = checks.option("kind", kind, FORMATS), group
