@@ -66,7 +66,7 @@ def difference(old: dict, new: dict) -> str:
 def heads(old: dict, new: dict, differs: str) -> list[str]:
     """Of what the records are: first of all, whether of one processor and as many threads."""
     lines = [
-        f"{name}: {identity(content['machine'])}, {threads(content['machine']) or 'unknown'} threads, "
+        f"{name}: {identity(content['machine'])}, threads: {threads(content['machine']) or 'unknown'}, "
         f"{content.get('date') or 'no date'}, commit {(content.get('commit') or 'unknown')[:12]}"
         f"{' and changes' if content.get('changed') else ''}"
         for name, content in (("old", old), ("new", new))

@@ -121,7 +121,8 @@ class Writer:
                     f"{path} is of another processor, {identity(before['machine'])}: --resume adds to this one's alone"
                 )
             if threads(before["machine"]) != threads(self.content["machine"]):
-                raise ValueError(f"{path} is of {threads(before['machine'])} threads: --resume adds to rows of as many alone")
+                number = threads(before["machine"]) or "an unknown number of"
+                raise ValueError(f"{path} is of {number} threads: --resume adds to rows of as many alone")
             if before.get("commit") != self.content["commit"]:
                 raise ValueError(f"{path} is of another commit, {before.get('commit')}: --resume adds to this one's alone")
             self.content |= {name: before.get(name) or {} for name in ("peers", "missing")} | {"results": before["results"]}

@@ -103,7 +103,7 @@ class Communicator(abc.ABC):
         Raises
         ------
         ValueError
-            `partials` are not as many as the rank has subtrees.
+            Of MPI: `partials` are not as many as the rank has subtrees.
         """
 
     @abc.abstractmethod

@@ -99,7 +99,7 @@ def first_alone(function: Callable[[], Any]) -> Any:
     Parameters
     ----------
     function : callable
-        ``function() -> value``, where JSON has such values, or NumPy's numbers. What it raises ends the job, see `job`.
+        ``function() -> value``, which JSON can write, or a number of NumPy's. What it raises ends the job, see `job`.
 
     Returns
     -------

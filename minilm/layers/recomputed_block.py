@@ -28,7 +28,7 @@ class Unsaved(NamedTuple):
 
 
 class RecomputedBlock(Layer):
-    """A layer whose ``_forward(x, ..., cache)`` returns y and what it saved; both with the shape (B, T, D) of x and y.
+    """A layer whose ``_forward(x, ..., cache)`` returns y, of the shape (B, T, D) of x, and what it saved.
 
     With ``recompute`` it keeps of forward only the arguments: the same gradients, bit for bit, for the memory of one layer and a
     third more arithmetic.

@@ -64,7 +64,9 @@ def _packed(layer) -> list[PackedWeight]:
 
 def _count(layer) -> int:
     """How many numbers a layer holds: its parameters', and those that are packed."""
-    return layer.parameters.count + sum(math.prod(weight.shape) for weight in _packed(layer) if weight.shared is None)
+    counted = {id(parameter) for _, parameter in layer.named_parameters()}
+    packed = (math.prod(weight.shape) for weight in _packed(layer) if id(weight.shared) not in counted)
+    return layer.parameters.count + sum(packed)
 
 
 def _total(layer) -> str:

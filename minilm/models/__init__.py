@@ -27,9 +27,10 @@ files                                  what they hold
 =====================================  ====================================================================================
 ``*_config``, ``llama_sizes``          what a model is made of: its config.json, and the sizes of papers
 ``*_state``                            what generation keeps of the tokens so far, and how it reads one more
-``*_token``, ``token_reader``          the same on a CPU by one kernel a token; nothing there that the model's file lacks
-``classifier``, ``encoder_decoder``    what several models share, as do ``attending_decoder``, ``recurrent_decoder``, ``bags``,
-                                       ``spans`` and ``word_embedding``
+``*_token``, ``token_reader``          the same on a CPU, by one kernel a token: the same formulas as in the model's file
+``causal_model``, ``classifier``       what several models share; so do ``encoder_decoder``, ``attending_decoder``,
+                                       ``recurrent_decoder``, ``spans`` and ``word_embedding``
+``bags``                               a sentence of a `MemoryNetwork` as the sum of its words' vectors
 ``bert_*``                             a BERT's pretraining, and its heads for tasks
 ``word2vec_training``, ``preference``  training that is no loop over batches; learning from pairs of answers (DPO)
 ``storing``                            any model in one file, and back

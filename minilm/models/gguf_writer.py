@@ -51,7 +51,7 @@ def write_gguf(model: Llama, path: PathLike, tokenizer: Tokenizer | None = None)
 
 
 def _check_writable(model: Any) -> None:
-    """ValueError for a model that GGUF has no words for, or whose weights are no floats of its own."""
+    """ValueError for a model that GGUF cannot describe, or that is quantised or has adapters."""
     config = getattr(model, "config", None)
     if not isinstance(config, LlamaConfig) or config.family not in FAMILIES:
         kind = config.family if isinstance(config, LlamaConfig) else type(model).__name__

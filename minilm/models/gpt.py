@@ -36,8 +36,8 @@ from minilm.layers import (
     initialisers,
 )
 from minilm.layers.base import generator_of
+from minilm.models.causal_model import CacheShape, CausalModel, left_padding, mask_and_positions
 from minilm.models.gpt_config import GPTConfig
-from minilm.models.gpt_state import CacheShape, CausalModel, left_padding, mask_and_positions
 from minilm.models.gpt_token import GPTReader
 from minilm.models.pretrained import Pretrained
 from minilm.models.token_reader import reader_of

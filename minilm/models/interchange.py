@@ -92,6 +92,8 @@ def from_torch(model: Model, source: Any) -> Model:
     if keymap is None or _is_own(model, arrays):
         model.parameters.load_state_dict(arrays)
     else:
+        if not settings_from(model.config)["tie_word_embeddings"]:  # type: ignore[attr-defined]
+            keymap = keymap.untied()
         load_weights(model, LooseArrays(arrays, "the state dict"), keymap, may_exceed=getattr(model, "may_exceed", ()))
     return model
 

@@ -31,8 +31,8 @@ from minilm.layers.llama_block import LlamaBlock
 from minilm.layers.mixture_of_experts import MixtureOfExperts
 from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rotary import RotaryPositions
+from minilm.models.causal_model import CacheShape, CausalModel, left_padding, mask_and_positions
 from minilm.models.gguf import llama_of_gguf
-from minilm.models.gpt_state import CacheShape, CausalModel, left_padding, mask_and_positions
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.models.llama_token import LlamaReader
 from minilm.models.pretrained import Pretrained

@@ -89,7 +89,10 @@ class RNNLanguageModel(Layer):
             self.recurrent.set_forget_bias(config.forget_bias)
 
     def _start_uniform(self, largest, generator) -> None:
-        """Draw all parameters but the embedding's, which has started so, from [-largest, largest]; the last bias is zero."""
+        """Draw the recurrent layer, the projection and the output's weight from [-largest, largest]; the last bias is zero.
+
+        The embedding has started so; where it is the output's weight, it is drawn again.
+        """
         for layer in (self.recurrent, self.projection, self.output):
             for parameter in layer.parameters.values() if layer else ():
                 if layer is not self.output or parameter.ndim > 1:

@@ -21,7 +21,7 @@ from minilm.ops import precision
 from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
-    from minilm.models.gpt_state import CausalModel
+    from minilm.models.causal_model import CausalModel
     from minilm.quantized.token_call import TokenCall, Weights
 
 __all__ = ["TokenReader", "addresses", "reader_of"]

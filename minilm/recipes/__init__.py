@@ -15,8 +15,8 @@ The files, by what they are for:
 
 ================  =========================================================================================================
 recipes           ``answer``, ``extract``, ``intents``, ``parts_of_speech``, ``semantic_roles``, ``sentiment``, ``summarise``,
-                  ``tag``, ``translate``, ``vectors``; `minilm.recipes.base` is what each has, ``pairs`` what those have that
-                  write texts
+                  ``tag``, ``translate``, ``vectors``, listed in ``registry``; `minilm.recipes.base` is the base of each,
+                  ``pairs`` of those that write texts
 built-in data     made by grammars: ``dates``, ``relations``, ``reports``, ``requests``, ``reviews``, ``roles``, ``stories``
 real data         files of others: ``abstracts``, ``conll``, ``labelled``, ``propositions``, ``squad``; ``cutting`` for typed
                   texts

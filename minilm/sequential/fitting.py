@@ -23,7 +23,7 @@ from minilm.sequential.batches import Rows, gives_batches, size_of, steps_of, st
 from minilm.sequential.callback import Callback, History, attached, notify
 from minilm.sequential.data import Data, prepared, weighted
 from minilm.sequential.measuring import Course, measured
-from minilm.training.loop import quiet
+from minilm.training.divergence import quiet
 
 if TYPE_CHECKING:
     from minilm.sequential.model import Sequential

@@ -25,15 +25,7 @@ SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP, USER) if
 
 
 class _Repeated(Callback):
-    """Something done every so many steps or seconds, whichever come first.
-
-    Parameters
-    ----------
-    every : int, optional
-        Steps from one time to the next.
-    seconds : float, optional
-        Seconds of training from one time to the next.
-    """
+    """Something done every so many steps or seconds, whichever come first."""
 
     def __init__(self, every: int | None, seconds: float | None):
         self._every, self._seconds = every, seconds
@@ -51,7 +43,15 @@ class _Repeated(Callback):
 
 
 class Validation(_Repeated):
-    """Validates every so many steps or seconds, whichever come first."""
+    """Validates every so many steps or seconds, whichever come first.
+
+    Parameters
+    ----------
+    every : int, optional
+        Steps from one time to the next.
+    seconds : float, optional
+        Seconds of training from one time to the next.
+    """
 
     def on_step_end(self, loop: Loop) -> None:
         if self.due(loop):
@@ -112,7 +112,15 @@ class Bar(Callback):
 
 
 class Checkpoints(_Repeated):
-    """Writes checkpoints: every so many steps or seconds, whichever come first, and when training ends."""
+    """Writes checkpoints: every so many steps or seconds, whichever come first, and when training ends.
+
+    Parameters
+    ----------
+    every : int, optional
+        Steps from one time to the next.
+    seconds : float, optional
+        Seconds of training from one time to the next.
+    """
 
     def on_step_end(self, loop: Loop) -> None:
         if self.due(loop):

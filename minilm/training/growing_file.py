@@ -28,7 +28,7 @@ class GrowingFile:
     name : str
     keep : int
         How many bytes belong to the checkpoint that the run goes on from. What follows them is cut off, so that a resumed run has
-        the same file as one that was never stopped. A file with fewer is begun anew, and so is one of which 0 are kept.
+        the same file as one that was never stopped. 0 begins the file anew, and so do more than it has.
     head : bytes
         What a new file begins with.
 
@@ -54,7 +54,7 @@ class GrowingFile:
                 self._file.flush()
 
     def append(self, data: bytes) -> None:
-        """Add to the file's end, to the disk with the next `flush`."""
+        """Add to the file's end; `flush` brings it to the disk."""
         with named_errors(self.path):
             self._file.write(data)
         self._digest.update(data)

@@ -36,7 +36,7 @@ from minilm.training.protocol import Trainable, check_trainable
 from minilm.training.state import Budget, LoopState, Stopwatch, check_budget
 from minilm.typing import Scalar
 
-__all__ = ["Loop", "forward_backward", "quiet"]
+__all__ = ["Loop", "forward_backward"]
 
 
 class Loop:

@@ -22,10 +22,11 @@ from minilm.training import kept, snapshot
 from minilm.training.build import corpus_parts, make_model
 from minilm.training.checkpoint import Checkpoint
 from minilm.training.divergence import quiet
+from minilm.training.growing_file import Mark
 from minilm.training.initial import start_of
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.state import TrainingState
-from minilm.training.trace import Mark, read_trace
+from minilm.training.trace import read_trace
 from minilm.training.trainer import Trainer
 from minilm.typing import PathLike
 

@@ -21,7 +21,7 @@ import numpy as np
 from minilm.training.growing_file import GrowingFile, Mark
 from minilm.typing import PathLike
 
-__all__ = ["NAME", "Mark", "Trace", "read_trace"]
+__all__ = ["NAME", "Trace", "read_trace"]
 
 NAME = "trace.f64"
 COLUMNS = 4

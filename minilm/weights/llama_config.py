@@ -93,22 +93,28 @@ def two_fields_of_rope(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError
-        A table is none, or two fields say different things.
+    TypeError, ValueError
+        rope_parameters is no table, a table holds tables, one for each kind of layer, its partial_rotary_factor is not 1, or two
+        fields say different things.
     """
-    fields = {name: value for name, value in config.items() if name != "rope_parameters"}
-    thetas, scalings = [config["rope_theta"]] if "rope_theta" in config else [], []
+    thetas = {"rope_theta": config["rope_theta"]} if "rope_theta" in config else {}  # by the field that says so
+    scalings = {}
     for name in ("rope_scaling", "rope_parameters"):
         table = config.get(name)
         if isinstance(table, Mapping):
             if any(isinstance(value, Mapping) for value in table.values()):
                 raise ValueError(f"{name} must be one table for all layers, got {checks.describe(table)}")
-            thetas += [table["rope_theta"]] if "rope_theta" in table else []
-        scalings += [] if table is None else [_scaling_of(table)]
+            thetas |= {name: table["rope_theta"]} if "rope_theta" in table else {}
+        elif table is not None and name == "rope_parameters":
+            raise TypeError(f"rope_parameters must be a table, got {checks.describe(table)}")
+        scalings |= {} if table is None else {name: _scaling_of(table)}
+    fields = {name: value for name, value in config.items() if name != "rope_parameters"}
     for name, values in (("rope_theta", thetas), ("rope_scaling", scalings)):
-        if values and values[0] != values[-1]:
-            raise ValueError(f"{name} is both {values[0]!r} and {values[-1]!r}, in a table or beside it: take one out")
-        fields |= {name: values[0]} if values else {}
+        for field, value in values.items():
+            first, before = next(iter(values.items()))
+            if value != before:
+                raise ValueError(f"{name} is {before!r} by {first}, and {value!r} by {field}: take one out")
+            fields[name] = value
     return fields
 
 

@@ -125,8 +125,8 @@ def _plan(
     for name, main in {**keymap.tied, **aliases}.items():
         if name not in source_of or (name in parameter_of and name not in aliases):  # absent, or a parameter of its own
             continue
-        if name.startswith(may_exceed) and name not in aliases and main in source_of:  # of a head that the model has not
-            continue
+        if name.startswith(may_exceed) and name not in aliases and main in source_of:
+            continue  # of a head that the model lacks: left out below
         if main in source_of:
             plan.tied[source_of.pop(name)] = source_of[main]
         elif main in parameter_of:

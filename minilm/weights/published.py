@@ -62,7 +62,7 @@ class Published(NamedTuple):
             changed = {name: value for name, value in changed.items() if name not in LABELS}  # as many: they keep their names
         else:
             kept.pop("num_labels", None)
-        kept = {name: value for name, value in kept.items() if name in config or name not in before}  # not what is no more
+        kept = {name: value for name, value in kept.items() if name in config or name not in before}  # what it no longer has goes
         updated = {**kept, **changed, "model_type": family, "architectures": config["architectures"]}
         settings_of(updated)
         return updated

@@ -55,7 +55,7 @@ def test_times_on_other_numbers_of_threads_are_not_compared(tmp_path, capsys):
     files = write(tmp_path / "a.json", "p", row("a", 1.0, 2.0)), write(tmp_path / "b.json", "p", row("a", 1.9, 1.0), threads=1)
     assert main(["compare", *files]) == 1  # by the ratio
     shown = capsys.readouterr().out
-    assert shown.startswith("different numbers of threads") and "p, 1 threads" in shown and "runs a s" not in shown
+    assert shown.startswith("different numbers of threads") and "p, threads: 1" in shown and "runs a s" not in shown
     files = write(tmp_path / "a.json", "p", row("a", 1.0, 2.0)), write(tmp_path / "b.json", "p", row("a", 1.9, 2.0), threads=1)
     assert main(["compare", *files]) == 0
 

@@ -116,6 +116,10 @@ def test_a_state_dict_of_transformers_that_does_not_fit():
     peer = transformers.GPT2LMHeadModel(transformers.GPT2Config(**{**sizes, "n_layer": 3}))
     with pytest.raises(ValueError, match=r"the state dict does not fit the model: unexpected transformer.h.2"):
         models.from_torch(model, peer)
+    untied = models.GPT(models.GPTConfig.gpt2(**sizes, tie_word_embeddings=False), seed=1)
+    state = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).state_dict()
+    with pytest.raises(ValueError, match=r"missing lm_head.weight"):
+        models.from_torch(untied, {name: value for name, value in state.items() if name != "lm_head.weight"})
     with pytest.raises(ValueError, match="transformers has no class for a RNNLanguageModel"):
         models.to_torch(models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=5)), names="huggingface")
 

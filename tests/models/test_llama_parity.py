@@ -170,9 +170,11 @@ def test_a_table_of_the_rotation_says_the_same_under_both_names(tmp_path, table)
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"rope_theta": 5.0}, "rope_theta is both 5.0 and 500.0"),
-        ({"rope_scaling": LINEAR}, "rope_scaling is both {'rope_type': 'linear', 'factor': 3.0} and None"),
-        ({"rope_scaling": {"type": "default", "rope_theta": 4.0}}, "rope_theta is both 4.0 and 500.0"),
+        ({"rope_theta": 5.0}, "rope_theta is 5.0 by rope_theta, and 500.0 by rope_parameters"),
+        ({"rope_theta": 500.0, "rope_scaling": {"type": "default", "rope_theta": 4.0}}, "and 4.0 by rope_scaling"),
+        ({"rope_parameters": 7}, "rope_parameters must be a table, got int 7"),
+        ({"rope_scaling": LINEAR}, "rope_scaling is {'rope_type': 'linear', 'factor': 3.0} by rope_scaling, and None by rope_p"),
+        ({"rope_scaling": {"type": "default", "rope_theta": 4.0}}, "rope_theta is 4.0 by rope_scaling, and 500.0 by rope_param"),
         ({"rope_scaling": {"full_attention": LINEAR}}, "rope_scaling must be one table for all layers"),
     ],
 )
@@ -181,10 +183,12 @@ def test_two_rotations_are_refused(tmp_path, fields, message):
     theirs_of("Llama, tied").save_pretrained(tmp_path)
     content = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**content, **fields}))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         models.Llama.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="rope_theta is no part of a scaling"):
         models.LlamaConfig(rope_scaling={**LINEAR, "rope_theta": 4.0})
+    with pytest.raises(ValueError, match=r"partial_rotary_factor = 0.5 is not supported"):
+        models.LlamaConfig(rope_scaling={**LINEAR, "partial_rotary_factor": 0.5})
 
 
 @pytest.mark.parametrize(

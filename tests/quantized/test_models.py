@@ -77,6 +77,8 @@ def test_what_print_shows_counts_quantized_weights(name, tied):
     assert sum("bf16 of " in row for row in rows) == tied
     numbers = [row.removesuffix(" in bf16").split()[-1].replace(",", "") for row in rows]
     assert sum(int(number) for number in numbers if number.isdigit()) == count
+    head = model.lm_head if name == "gpt" else model.output
+    assert f"{V * head.in_features + (name == 'lstm') * V:,} parameters" in summary.in_a_line(head)
 
 
 @pytest.mark.parametrize(

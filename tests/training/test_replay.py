@@ -10,10 +10,11 @@ import pytest
 from minilm import cli, training
 from minilm.training import kept
 from minilm.training.checkpoint import Checkpoint
+from minilm.training.growing_file import Mark
 from minilm.training.publish import compare, published
 from minilm.training.replay import read_record, replay
 from minilm.training.state import checksum
-from minilm.training.trace import Mark, Trace, read_trace
+from minilm.training.trace import Trace, read_trace
 
 KINDS = {
     "lstm": {"model": {"dropout": 0.2}, "average": 0.9, "accumulate": 2},

@@ -107,8 +107,8 @@ def _rise(ends: Sequence[int]) -> bool:
 def _of_groups(name: str, values: Sequence[float], groups: int) -> list[float]:
     """A number for each group, each finite and at least 0."""
     if not isinstance(values, (tuple, list)) or len(values) != groups:
-        came = checks.describe(values)
-        raise ValueError(f"{name} must be a list or tuple of {groups} numbers, one for each of the ends, got {came}")
+        must = f"{name} must be a list or tuple of {groups} numbers, one for each of the ends"
+        raise ValueError(f"{must}, got {checks.describe(values)}")
     return [checks.number(name, value, 0, math.inf, high_open=True) for value in values]
 
 

@@ -53,6 +53,8 @@ def frequencies(R: int, *, base: float = 10_000.0, scaling: Mapping[str, Any] | 
         return f
     if "rope_theta" in scaling:
         raise ValueError(f"rope_theta is no part of a scaling but a setting beside it, got {scaling['rope_theta']!r} in it")
+    if scaling.get("partial_rotary_factor", 1) != 1:
+        raise ValueError(f"partial_rotary_factor = {scaling['partial_rotary_factor']!r} is not supported, wanted 1")
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind == "default":
         return f

@@ -43,7 +43,7 @@ FAULTS = area(
      "logits, state = model.logits(ids[:, start : start + WINDOW], state, last=True)",
      "logits, state = model.logits(ids[:, start : start + WINDOW], model.initial_state(len(ids)), last=True)",
      "tests/generation"),
-    ("full context: the older half is kept", "minilm/models/gpt_state.py",
+    ("full context: the older half is kept", "minilm/models/causal_model.py",
      "state.ids[:, self.context - self.context // 2 :]", "state.ids[:, : self.context // 2]", CACHE),
     ("greedy targets: the token that ends is part of the text", "minilm/generation/sequences.py",
      "row[: int(np.argmax(row == end)) if", "row[: int(np.argmax(row == end)) + 1 if", "tests/generation/test_sequences.py"),

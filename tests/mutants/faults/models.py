@@ -184,7 +184,7 @@ FAULTS = area(
     ),
     (
         "GPT: positions of padded rows begin at the padding",
-        "minilm/models/gpt_state.py",
+        "minilm/models/causal_model.py",
         "np.maximum(positions, 0)",
         "np.maximum(positions + padding[:, None], 0)",
         "tests/models/test_gpt.py tests/generation/test_cache.py",

@@ -1,6 +1,6 @@
-"""What GPT and Llama do alike without gradients: the loss of a text, and the logits of the next token.
+"""What GPT and Llama have in common: the loss of a text without gradients, and the logits of the next token, in generation.
 
-In generation the keys and values of the tokens so far are kept, see `minilm.layers.cache`.
+Of the tokens so far the keys and values are kept, see `minilm.layers.cache`.
 """
 
 from __future__ import annotations
