@@ -54,4 +54,4 @@ def test_tables_of_pieces_never_grow():
         tokenizer.encode(" ".join("".join(rng.choice(list("etaoins漢"), rng.integers(1, 30))) for _ in range(20_000)))
         (state,) = tokenizer._encoder.states
         sizes.add(sum(array.nbytes for array in state.values))  # with views, so the large ones twice
-    assert len(sizes) == 1 and sizes.pop() < 18e6
+    assert len(sizes) == 1 and sizes.pop() < 27e6  # two of 12 MB, and what is small
