@@ -50,38 +50,29 @@ class Adam(Optimizer):
         self.slots = ("m", "v", "v_max") if checks.flag("amsgrad", amsgrad) else ("m", "v")
         self._rule = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": self.decoupled}
         super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm, trainable=trainable)
-        self._known: tuple = (None, None)  # groups, and what `_together` gave of them
 
     def _update_groups(self, flat, gradient, lr, **options):
-        together = None if devices.on_gpu(flat) else self._together()
-        if together is None:
+        groups = self._groups
+        if devices.on_gpu(flat) or not _adjoin(groups):
             super()._update_groups(flat, gradient, lr, **options)
             return
-        where, kept, ends, rates, decays = together
+        where, kept = (slice(first.start, last.stop) for first, last in zip(groups[0][:2], groups[-1][:2], strict=True))
+        own = {
+            "ends": [group.where.stop - where.start for group in groups],
+            "lr": [lr * group.rate for group in groups],
+            "weight_decay": [self.weight_decay * group.decay for group in groups],
+        }
         state = [array[kept] for array in self.state.values()]
-        own = {"ends": ends, "lr": [lr * rate for rate in rates], "weight_decay": [self.weight_decay * decay for decay in decays]}
         self._update(flat[where], gradient[where], *state, **own, **options)
-
-    def _together(self) -> tuple | None:
-        """All groups as one: where it lies, where its state does, and of each group the end in it, the rate and the decay.
-
-        None where there is one group only, or something that is frozen or not kept here lies between two.
-        """
-        groups = self._groups
-        if self._known[0] is not groups:
-            apart = any(a.where.stop != b.where.start or a.kept.stop != b.kept.start for a, b in itertools.pairwise(groups))
-            self._known = groups, None if len(groups) < 2 or apart else _joined(groups)
-        return self._known[1]
 
     def _update(self, flat, gradient, *state, **options):
         adam.step(flat, gradient, *state, **self._rule, **options)
 
 
-def _joined(groups: list[Group]) -> tuple:
-    """See `Adam._together`."""
-    where, kept = (slice(first.start, last.stop) for first, last in zip(groups[0][:2], groups[-1][:2], strict=True))
-    ends = [group.where.stop - where.start for group in groups]
-    return where, kept, ends, [group.rate for group in groups], [group.decay for group in groups]
+def _adjoin(groups: list[Group]) -> bool:
+    """Whether these are several groups, and nothing that is frozen or not kept here lies between two."""
+    pairs = itertools.pairwise(groups)
+    return len(groups) > 1 and all(a.where.stop == b.where.start and a.kept.stop == b.kept.start for a, b in pairs)
 
 
 class AdamW(Adam):
