@@ -196,7 +196,7 @@ def measure(case: Case, peers: Peers, *, seconds: float = 3.0, quick: bool = Fal
     try:
         contestants = with_one_thread(case.build(peers), peers)
         result.dropped = _absent(case, peers) | compare(contestants)
-        seconds, rounds = (0.0, min(2, case.rounds)) if quick else (seconds, case.rounds)
+        seconds, rounds = (0.0, 1) if quick else (seconds, case.rounds)
         interleave(contestants, seconds=seconds, least=rounds, quick=quick)
     except Unavailable as reason:
         result.note = str(reason)

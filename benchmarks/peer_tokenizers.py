@@ -46,6 +46,12 @@ def numbered(bpe) -> np.ndarray:
     return np.array([ids[content] for content in ranked(bpe)])
 
 
+@functools.cache
+def definition(bpe) -> str:
+    """The vocabulary as a tokenizer.json: to write one of 150,000 tokens takes longer than to encode a text."""
+    return bpe.to_json()
+
+
 def _tiktoken(peer, bpe):
     """It keeps no pieces: cold and warm are the same."""
     ranks = {content: rank for rank, content in enumerate(ranked(bpe))}
@@ -56,20 +62,19 @@ def _tiktoken(peer, bpe):
 
 
 def _tokenizers(peer, bpe):
-    tokenizer = peer.Tokenizer.from_str(bpe.to_json())
+    tokenizer = peer.Tokenizer.from_str(definition(bpe))
     return lambda: tokenizer.encode, lambda encoding: [np.array(encoding.ids)]
 
 
 def _gigatoken(peer, bpe):
-    definition = bpe.to_json()
-    return lambda: peer.Tokenizer.from_json(definition).encode, lambda ids: [np.asarray(ids)]
+    return lambda: peer.Tokenizer.from_json(definition(bpe)).encode, lambda ids: [np.asarray(ids)]
 
 
 def _tokie(peer, bpe):
     folder = tempfile.TemporaryDirectory()  # as long as something is made of it
     path = os.path.join(folder.name, "tokenizer.json")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(bpe.to_json())
+        file.write(definition(bpe))
 
     def make(folder=folder):
         return functools.partial(peer.Tokenizer.from_json(path).encode, add_special_tokens=False)

@@ -5,6 +5,8 @@ import re
 import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test fetches anything
+# Read when Numba is: to write each function that it tries in colour, for a message nobody sees, is some 5 % of compiling.
+os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 
 import hypothesis
 import pytest
@@ -62,6 +64,12 @@ def hangup_ends():
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
+def unsynced(monkeypatch):
+    """``os.fsync`` returns at once: what a killed process has written is the system's, and only a loss of power would lose it."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(autouse=True)

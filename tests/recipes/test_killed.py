@@ -18,7 +18,7 @@ from tests.disk_faults import HOW, in_child
 from tests.recipes.test_resume import contents
 from tests.recipes.toy import Toy
 
-pytestmark = pytest.mark.usefixtures("toy", "unplotted")
+pytestmark = pytest.mark.usefixtures("toy", "unplotted", "unsynced")
 
 
 def trained(seed, average=None):
