@@ -116,6 +116,7 @@ def reported() -> dict[str, str]:
 
 if __name__ == "__main__":
     sanitizer_, name_ = sys.argv[1:]
+    sanitized.spare_children()
     if name_ == "exchange":
         print("RESULT", json.dumps(reported()))
     else:

@@ -218,7 +218,8 @@ def test_thread_sanitizer_finds_races_between_blocks():
         assert "data race" in report and f"kernel.cu:{defects.ORDERING[deleted][1]}" in report, (deleted, report[:3000])
 
 
-def test_a_library_that_others_could_have_planted_is_not_loaded(tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", [".so", ".o"])  # the library, and the runtime that is linked to all
+def test_a_library_that_others_could_have_planted_is_not_loaded(suffix, tmp_path, monkeypatch):
     """It would run as this user: one that others may write to, or a link, is compiled anew and replaced."""
     monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
     monkeypatch.setattr(loader, "cache", loader.cache.__wrapped__)
@@ -228,15 +229,26 @@ def test_a_library_that_others_could_have_planted_is_not_loaded(tmp_path, monkey
 
     def compile_anew():
         loader.compiled.__wrapped__('extern "C" __global__ void kernel(REAL* y) { y[0] = 1; }', ("-DREAL=float",))
-        (path,) = folder.glob("*.so")
+        (path,) = folder.glob(f"*{suffix}")
         return path
 
     with pytest.raises(ValueError, match="not enough values"):
         compile_anew()  # in a folder of this process: others may write to the one of the cache
     folder.chmod(0o700)
     path = compile_anew()
-    for plant in (lambda: path.chmod(0o777), lambda: path.rename(tmp_path / "x.so") and path.symlink_to(tmp_path / "x.so")):
+    for plant in (lambda: path.chmod(0o777), lambda: path.rename(tmp_path / "x") and path.symlink_to(tmp_path / "x")):
         before = path.stat().st_ino
         plant()
         assert compile_anew() == path
         assert path.stat().st_ino != before and not path.is_symlink() and not path.stat().st_mode & 0o022
+
+
+def test_the_runtime_is_compiled_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(loader, "cache", loader.cache.__wrapped__)
+    for y in (1, 2):
+        text = f'extern "C" __global__ void kernel(float* y) {{ y[threadIdx.x] = {y}; }}'
+        found = numbers(2)
+        loader.launch(loader.compiled.__wrapped__(text), "kernel", (1,), (2,), [found])
+        assert found.tolist() == [y, y]
+    assert sorted(path.suffix for path in tmp_path.rglob("*.*o")) == [".o", ".so", ".so"]

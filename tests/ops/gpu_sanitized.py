@@ -195,6 +195,7 @@ def with_barriers(folder: str, file: str) -> None:
 
 
 if __name__ == "__main__":
+    sanitized.spare_children()
     what, folder_ = sys.argv[1:]
     assert folder_ in FOLDERS
     with gpu.emulated(sanitizer="thread" if what == "barriers" else what):

@@ -1,7 +1,7 @@
 """CUDA kernels on the CPU: g++ compiles the same .cu files against a header that plays the GPU. README.md has the whole story.
 
 ===============  ===================================================================================================
-``include/``     the header, ``shim.h``, and what it needs: fibres, barriers, blocks
+``include/``     the header, ``shim.h``, and the runtime, ``runtime.cpp``: fibres, barriers, blocks
 ``loader.py``    compiles a source and launches its kernels on NumPy's memory
 this package     so much of CuPy as minilm uses, on that memory; `installed` puts it in CuPy's place
 ===============  ===================================================================================================

@@ -20,6 +20,19 @@ import numpy as np
 from minilm import cache_folders
 
 INCLUDE = Path(__file__).parent / "include"
+COMPILER = (
+    "g++",
+    "-std=c++17",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-DMINILM_ON_CPU",
+    f"-I{INCLUDE}",
+    "-Wall",
+    "-Wno-unused-function",
+    "-Wno-unused-variable",
+    "-Wno-unknown-pragmas",
+)
 SANITIZERS = {  # by name: flags of the compiler
     "none": ("-O2",),
     # not optimised, which would take the compiler twice as long as the kernels run; -g1 for the numbers of lines only
@@ -63,8 +76,8 @@ def cache() -> Path:
 
 
 def _prune() -> None:
-    """Remove what nobody has used for a month: each edit of a kernel leaves a library."""
-    for path in cache().glob("*.so"):
+    """Remove what nobody has used for a month: each edit of a kernel leaves a library, of the shim an object."""
+    for path in (*cache().glob("*.so"), *cache().glob("*.o")):
         with contextlib.suppress(OSError):  # another process removed it first
             if time.time() - path.stat().st_mtime > KEPT:
                 path.unlink()
@@ -79,37 +92,37 @@ def _is_own_file(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and cache_folders.is_own(status)
 
 
+def _headers() -> str:
+    """The shim's text: what is compiled depends on it."""
+    return "".join(path.read_text() for path in sorted(INCLUDE.iterdir()))
+
+
+def _built(suffix: str, command: list[str], source: str) -> Path:
+    """The file that g++ makes of a source: from the cache, where it is kept under a name that tells all that it depends on."""
+    key = hashlib.sha256("\0".join((source, _headers(), *command)).encode()).hexdigest()[:24]
+    path = cache() / f"{key}{suffix}"
+    if _is_own_file(path):
+        os.utime(path)
+        return path
+    partial = path.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}")
+    done = subprocess.run([*command, "-o", partial], input=source, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise CompileError(f"g++ refuses the kernels:\n{done.stderr[:4000]}")
+    os.replace(partial, path)
+    _prune()
+    return path
+
+
 @functools.cache
 def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> ctypes.CDLL:
     """The library of a flattened source's kernels; `CompileError` with the compiler's words if there is none."""
     if missing():
         raise CompileError(missing())
     exports = "".join(f"SHIM_EXPORT({name})\n" for name in KERNEL.findall(text))
-    source = f'{text}\n#line 1 "exports"\n{exports}'
-    command = ["g++", "-std=c++17", "-x", "c++", "-shared", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unused-function"]
-    command += [
-        "-Wno-unused-variable",
-        "-Wno-unknown-pragmas",
-        "-DMINILM_ON_CPU",
-        f"-I{INCLUDE}",
-        "-include",
-        "shim.h",
-        *SANITIZERS[sanitizer],
-        *definitions,
-    ]
-    headers = "".join(path.read_text() for path in sorted(INCLUDE.iterdir()))
-    key = hashlib.sha256("\0".join((source, headers, *command)).encode()).hexdigest()[:24]
-    library = cache() / f"{key}.so"
-    if _is_own_file(library):
-        os.utime(library)
-    else:
-        partial = library.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}")
-        done = subprocess.run([*command, "-o", partial, "-"], input=source, text=True, capture_output=True, check=False)
-        if done.returncode:
-            raise CompileError(f"g++ refuses the kernels:\n{done.stderr[:4000]}")
-        os.replace(partial, library)
-        _prune()
-    return ctypes.CDLL(str(library))
+    command = [*COMPILER, *SANITIZERS[sanitizer]]
+    runtime = _built(".o", [*command, "-c", "-x", "c++", "-"], '#include "runtime.cpp"\n')
+    command += [*definitions, "-shared", "-include", "shim.h", "-x", "c++", "-", "-x", "none", str(runtime)]
+    return ctypes.CDLL(str(_built(".so", command, f'{text}\n#line 1 "exports"\n{exports}')))
 
 
 def launch(

@@ -206,8 +206,8 @@ SHIM inline bool run_in_turn(std::uint64_t count, std::size_t shared, Order orde
     return fine;
 }
 
-SHIM inline const char* run_grid(void (*function)(void*), void* data, uint3 grid, uint3 block, std::size_t shared, Order order,
-                                 bool cooperative) {
+SHIM const char* run_grid(void (*function)(void*), void* data, uint3 grid, uint3 block, std::size_t shared, Order order,
+                          bool cooperative) {
     std::uint64_t size = std::uint64_t(block.x) * block.y * block.z;
     if (size < 1 || size > 1024) return "a block has 1 to 1024 threads";
     if (shared > 227 * 1024) return "more than 227 KiB of shared memory";

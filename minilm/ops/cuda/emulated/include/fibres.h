@@ -8,13 +8,6 @@
 #endif
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
-// The shim itself must be invisible to the race detector.
-#define SHIM __attribute__((noinline, no_sanitize("thread")))
-#else
-#define SHIM
-#endif
-#if !defined(__x86_64__)
-#include <ucontext.h>
 #endif
 
 extern "C" {  // begin and end of the section that __shared__ names; null where a kernel has no such variable
@@ -24,39 +17,12 @@ extern char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
 
 namespace shim {
 
-enum State { READY, AT_BARRIER, AT_WARP, AT_GRID, EXITED };
-enum Order { ASCENDING, DESCENDING, SHUFFLED };  // of the threads, and for DESCENDING of the blocks
-
-struct Fibre {
-    uint3 index;
-    unsigned warp, lane;
-    State state;
-    int line;  // where it waits
-    // what a lane brings to its warp's operation, and gets from it
-    int operation, argument, width, predicate;
-    unsigned mask;
-    std::uint64_t value, result;
-    void (*function)(void* const*);  // of an operation of the whole warp: gets what its lanes brought
-    char arrived, released;  // tokens by which ThreadSanitizer learns what happened before what
-    // what other blocks may see, and what this thread may see of theirs; see __threadfence
-    char published, seen;
-    const volatile unsigned* counter;  // that it waits for, until it has this value
-    unsigned target;
-    char* stack;
-    void* at;  // saved stack pointer
-    void* tsan;
-    void* asan;
-#if !defined(__x86_64__)
-    ucontext_t context;
-#endif
-};
-
 static const std::size_t STACK = 256 << 10;
 static Fibre* fibres;  // of the block that runs
-static Fibre* running;
+Fibre* running;
 static unsigned threads;  // of a block
-static uint3 block_index_, block_size_, grid_size_;
-static char* dynamic_shared;
+uint3 block_index_, block_size_, grid_size_;
+char* dynamic_shared;
 static std::string error;
 static void (*body)(void*);
 static void* body_data;
@@ -64,11 +30,6 @@ static void *scheduler_at, *scheduler_tsan;
 static const void* scheduler_stack;
 static std::size_t scheduler_stack_size;
 static char block_started, block_ended;
-
-SHIM inline uint3 thread_index() { return running->index; }
-SHIM inline uint3 block_index() { return block_index_; }
-SHIM inline uint3 block_size() { return block_size_; }
-SHIM inline uint3 grid_size() { return grid_size_; }
 
 inline void happened(void* token) {
 #if defined(__SANITIZE_THREAD__)

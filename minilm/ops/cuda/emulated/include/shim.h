@@ -2,15 +2,14 @@
 //
 // One block runs at a time, on one thread of the CPU, and every CUDA thread of it is a fibre (fibres.h). A fibre runs until it
 // waits at a barrier or at a warp's operation (waiting.h); then the next one runs. Blocks run one after the other, or in a
-// cooperative launch by turns (blocks.h). This file has the language: keywords, types, the variables threadIdx and so on, and the
-// entry points through which Python launches a kernel.
+// cooperative launch by turns (blocks.h). Those three files are the runtime (runtime.h). This file has the language: keywords,
+// types, the variables threadIdx and so on, and the entry points through which Python launches a kernel.
 #pragma once
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
-#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -37,9 +36,7 @@ struct alignas(16) double2 {
     double x, y;
 };
 
-#include "fibres.h"
-#include "waiting.h"
-#include "blocks.h"
+#include "runtime.h"
 
 #define threadIdx (shim::thread_index())
 #define blockIdx (shim::block_index())
@@ -77,7 +74,7 @@ template <class V, std::enable_if_t<!std::is_integral_v<V>, int> = 0> ATOMIC V a
 template <class V, std::enable_if_t<std::is_integral_v<V>, int> = 0> V atomicAdd(V* at, V v) {
     return __atomic_fetch_add(at, v, __ATOMIC_RELAXED);
 }
-template <class V> ATOMIC V atomicMin(V* at, V v) { V old = *at; *at = std::min(old, v); return old; }
+template <class V> ATOMIC V atomicMin(V* at, V v) { V old = *at; *at = v < old ? v : old; return old; }
 template <class V> ATOMIC V atomicCAS(V* at, V if_, V v) { V old = *at; if (old == if_) *at = v; return old; }
 
 inline float rsqrt(float x) { return 1 / std::sqrt(x); }
@@ -95,24 +92,25 @@ using std::fabs;
 using std::isfinite;
 using std::isnan;
 using std::log;
-using std::max;
-using std::min;
 using std::sqrt;
 using std::tanh;
+template <class V> V min(V a, V b) { return b < a ? b : a; }
+template <class V> V max(V a, V b) { return a < b ? b : a; }
 
 namespace shim {
 // One letter a parameter, so that Python can check what it passes: P pointer, f, d, i (32 bits), q (64 bits), and for a struct S with
 // its size in bytes.
-template <class X> std::string letter() {
-    if (std::is_class_v<X>) return "S" + std::to_string(sizeof(X));
-    if (std::is_pointer_v<X>) return "P";
-    if (std::is_same_v<X, float>) return "f";
-    if (std::is_same_v<X, double>) return "d";
-    return sizeof(X) == 8 ? "q" : sizeof(X) == 4 ? "i" : "?";
+template <class X> void add_letter(char*& at) {
+    if (std::is_class_v<X>) at += std::sprintf(at, "S%u", unsigned(sizeof(X)));
+    else *at++ = std::is_pointer_v<X> ? 'P' : std::is_same_v<X, float> ? 'f' : std::is_same_v<X, double> ? 'd'
+               : sizeof(X) == 8 ? 'q' : sizeof(X) == 4 ? 'i' : '?';
 }
 template <class... A> const char* signature(void (*)(A...)) {
-    static const std::string letters = (std::string() + ... + letter<A>());
-    return letters.c_str();
+    static char letters[12 * sizeof...(A) + 1];
+    char* at = letters;
+    (add_letter<A>(at), ...);
+    *at = 0;
+    return letters;
 }
 template <class... A, std::size_t... I> void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
     kernel(*static_cast<std::remove_cv_t<A>*>(arguments[I])...);
@@ -134,8 +132,9 @@ const char* launch(void (*kernel)(A...), const unsigned* grid, const unsigned* b
 }
 }  // namespace shim
 
-#define SHIM_EXPORT(name)                                                                                             \
-    extern "C" const char* launch_##name(const unsigned* g, const unsigned* b, std::size_t s, int o, int c, void** a) { \
-        return shim::launch(name, g, b, s, o, c, a);                                                                  \
-    }                                                                                                                 \
-    extern "C" const char* signature_##name() { return shim::signature(name); }
+#define SHIM_EXPORTED extern "C" __attribute__((visibility("default")))
+#define SHIM_EXPORT(name)                                                                                                 \
+    SHIM_EXPORTED const char* launch_##name(const unsigned* g, const unsigned* b, std::size_t s, int o, int c, void** a) { \
+        return shim::launch(name, g, b, s, o, c, a);                                                                      \
+    }                                                                                                                     \
+    SHIM_EXPORTED const char* signature_##name() { return shim::signature(name); }

@@ -4,10 +4,8 @@
 
 namespace shim {
 
-enum Operation { FROM, XOR, UP, DOWN, BALLOT, TOGETHER };
-
 // __syncthreads
-SHIM inline void barrier(int line) {
+SHIM void barrier(int line) {
     Fibre* fibre = running;
     fibre->state = AT_BARRIER, fibre->line = line;
     happened(&fibre->arrived);
@@ -16,14 +14,14 @@ SHIM inline void barrier(int line) {
 }
 
 // Until *counter >= target, which other blocks of a cooperative launch bring about.
-SHIM inline void wait_until(const volatile unsigned* counter, unsigned target, int line) {
+SHIM void wait_until(const volatile unsigned* counter, unsigned target, int line) {
     running->state = AT_GRID, running->line = line, running->counter = counter, running->target = target;
     pause();
 }
 
 // __threadfence: publishes what this thread has written, or read of its block behind a barrier, to those that it later tells; and
 // lets it see what those have published that it has heard of by waiting. Without the fences waiting orders nothing.
-SHIM inline void fence() {
+SHIM void fence() {
     happened(&running->published);
     after(&running->seen);
 }
@@ -72,40 +70,18 @@ SHIM inline bool all_arrived(Fibre* last) {
     return true;
 }
 
-SHIM inline std::uint64_t together(Operation operation, unsigned mask, std::uint64_t value, int argument, int width,
-                                   int predicate, int line) {
+SHIM std::uint64_t together(Operation operation, unsigned mask, std::uint64_t value, int argument, int width, int predicate,
+                            int line) {
     Fibre* fibre = running;
     fibre->operation = operation, fibre->mask = mask, fibre->value = value, fibre->argument = argument;
     fibre->width = width, fibre->predicate = predicate, fibre->line = line, fibre->state = AT_WARP;
     if (!(mask >> fibre->lane & 1)) error = "a lane that its own mask does not name, line " + std::to_string(line);
+    if (operation == TOGETHER && threads % 32)
+        error = "an operation of 32 lanes in a block of " + std::to_string(threads) + " threads, line " + std::to_string(line);
     happened(&fibre->arrived);
     if (!all_arrived(fibre)) pause();
     after(&fibre->released);
     return fibre->result;
-}
-
-template <class V> V exchange(Operation operation, unsigned mask, V v, int argument, int width, int line) {
-    static_assert(sizeof(V) <= 8, "a shuffle moves at most 8 bytes");
-    std::uint64_t bits = 0;
-    std::memcpy(&bits, &v, sizeof v);
-    bits = together(operation, mask, bits, argument, width, 0, line);
-    std::memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-inline unsigned ballot(unsigned mask, int predicate, int line) {
-    return unsigned(together(BALLOT, mask, 0, 0, 32, predicate, line));
-}
-
-// All 32 lanes bring an object each, and one function gets them all: what a tensor core does with the registers of a warp.
-template <auto function, class T> void whole_warp(T& own, int line = __builtin_LINE()) {
-    if (threads % 32) error = "an operation of 32 lanes in a block of " + std::to_string(threads) + " threads, line " + std::to_string(line);
-    running->function = [](void* const* brought) {
-        T* lanes[32];
-        for (int lane = 0; lane < 32; ++lane) lanes[lane] = static_cast<T*>(brought[lane]);
-        function(lanes);
-    };
-    together(TOGETHER, ~0u, reinterpret_cast<std::uint64_t>(&own), 0, 32, 0, line);
 }
 
 // "(x, y, z)"
