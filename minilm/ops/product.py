@@ -177,7 +177,7 @@ def _multiply_left_tile(left, panel, edge, c, row, column, add):
         multiply_tile(ROWS, 1, left, 0, count, panel, c[row:], column, add)
 
 
-@functools.lru_cache(maxsize=1024)  # a training step asks for the same few shapes, and small ones take no longer than the answer
+@functools.lru_cache(maxsize=1024)  # a training step has few shapes: 2 of the 11 µs of Python that a product took were this
 def _division(M: int, widths: tuple[int, ...], K: int, width: int, threads: int) -> tuple[int, int, int, int]:
     """How several c (M, N), whose N are `widths`, are divided: their strips, rows of a chunk, units, and units worth a thread."""
     strips = sum(-(-N // width) for N in widths)
