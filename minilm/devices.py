@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minilm import forks
-from minilm.threads import parallel, parts, set_threads, threads
+from minilm.threads import parallel, parts, set_threads, threads, threads_lately
 from minilm.typing import Array, DType
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "require",
     "set_threads",
     "threads",
+    "threads_lately",
     "to",
     "to_device",
     "to_device_of",

@@ -62,8 +62,8 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _threads_lately() -> int:
-    """`threads`, of which the environment and the system are asked again after FRESH.
+def threads_lately() -> int:
+    """`threads` for what is asked at every call of a kernel: the environment and the system are asked again after FRESH.
 
     They were asked 240 times in a training step of a small GPT, which was a hundredth of it.
     """
@@ -168,7 +168,7 @@ if hasattr(os, "register_at_fork"):
 def parts(count: int, grain: int = 1) -> int:
     """Number of parts that `parallel` cuts ``range(count)`` into: part number p is [p count // parts, (p + 1) count // parts)."""
     grains = count // max(1, grain)
-    return 1 if grains < 2 else min(_threads_lately(), grains)
+    return 1 if grains < 2 else min(threads_lately(), grains)
 
 
 def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1, number: int | None = None) -> None:

@@ -21,6 +21,8 @@ is read and written once more, and for each chunk all of the second matrix is pa
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from minilm import devices
@@ -175,15 +177,22 @@ def _multiply_left_tile(left, panel, edge, c, row, column, add):
         multiply_tile(ROWS, 1, left, 0, count, panel, c[row:], column, add)
 
 
+@functools.lru_cache(maxsize=1024)  # a training step has few shapes: 2 of the 11 µs of Python that a product took were this
+def _division(M: int, widths: tuple[int, ...], K: int, width: int, threads: int) -> tuple[int, int, int, int]:
+    """How several c (M, N), whose N are `widths`, are divided: their strips, rows of a chunk, units, and units worth a thread."""
+    strips = sum(-(-N // width) for N in widths)
+    chunks = max(-(-M // CHUNK), min(M // 64, -(-4 * threads // strips)), 1)  # some units a thread where strips are few
+    chunk = -(-M // (chunks * ROWS)) * ROWS
+    units = -(-M // chunk) * strips
+    return strips, chunk, units, max(1, WORTH * units // (max(M, FEW) * sum(widths) * K))
+
+
 def _run(kernel, a, b, c, K, *options, left=0, right=1) -> None:
     """Run a kernel over all units of c (M, N), or of several, with room for what a thread packs of a (`left`) and b (`right`)."""
     every = c if isinstance(c, tuple) else (c,)
-    M, N, width = len(every[0]), sum(out.shape[1] for out in every), width_of(every[0].dtype)
-    strips = sum(-(-out.shape[1] // width) for out in every)
-    chunks = max(-(-M // CHUNK), min(M // 64, -(-4 * devices.threads() // strips)), 1)  # some units a thread where strips are few
-    chunk = -(-M // (chunks * ROWS)) * ROWS
-    units = -(-M // chunk) * strips
-    number = devices.parts(units, max(1, WORTH * units // (max(M, FEW) * N * K)))
+    width, widths = width_of(every[0].dtype), tuple([out.shape[1] for out in every])
+    strips, chunk, units, grain = _division(len(every[0]), widths, K, width, devices.threads_lately())
+    number = devices.parts(units, grain)
     with scratch():
         numbers = left * chunk + right * max(GROUP, strips if K <= SHALLOW else 0) * width  # a k
         rooms = empty((number, numbers * min(DEPTH, K)), every[0].dtype)

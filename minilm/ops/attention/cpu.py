@@ -224,7 +224,7 @@ def backward(dy, saved, *, out=None):
     arguments = inputs, tuple(place(gradient) for gradient in gradients), task, logsumexp
     work = max(1, Tq * Tk * (K + Kv))  # multiply-adds of a head
     heads, shared_work = B * H // task.share, work * task.share  # heads of keys and values, and what one of them takes
-    threads = devices.threads()
+    threads = devices.threads_lately()
     if few:
         devices.parallel(few_backward, heads, inputs, gradients, task, logsumexp, grain=max(1, WORTH_FEW // (2 * shared_work)))
         return into(out, *gradients)
