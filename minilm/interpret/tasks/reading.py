@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
-from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device, most_probable
 from minilm.layers.summary import in_a_line
 from minilm.models import BERTForQuestionAnswering, Reader
 
@@ -134,5 +134,5 @@ def _choices(start, end, pieces) -> list[tuple[str, float]]:
     choices = []
     for name, logits in (("starts", start), ("ends", end)):
         p = np.exp(log_probabilities(logits))  # (T,)
-        choices += [(f"{name} at {pieces[t]}", float(p[t])) for t in np.argsort(-p, kind="stable")[:3]]
+        choices += [(f"{name} at {piece}", share) for piece, share in most_probable(p, pieces.__getitem__, 3)]
     return choices
