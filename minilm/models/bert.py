@@ -7,6 +7,12 @@
     y      = layer_i(x)                            (B, T, D)      post-norm blocks, every position sees every other
     pooled = tanh(y[:, 0] W_pᵀ + b_p)              (B, D)         a vector for the whole text, at its first token [CLS]
 
+Backward, from a task's gradients dy (B, T, D) and dpooled (B, D), of which one may be None::
+
+    dy[:, 0] += (dpooled (1 - pooled²)) W_p        dW_p = (dpooled (1 - pooled²))ᵀ y[:, 0]
+    dx        = the layers, the last one first, then dropout and norm        (B, T, D)
+    dword[ids] += dx       dposition[t] += dx[:, t]       dsegment[token_type_ids] += dx
+
 Names of parameters are Hugging Face's but for those inside of a block, which are renamed one to one::
 
     encoder.layer.0.attn.query, key, value          encoder.layer.0.attention.self.query, key, value
@@ -128,7 +134,7 @@ class Encoder(Layer):
 
     def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
-        dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
+        dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D), which the blocks write over
         dx[...] = dy
         return blocks.backward(self.layer, dx, saved)
 
