@@ -59,7 +59,7 @@ def gradient_x_input(
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
     places : sequence of int, optional
         Of the tokens whose prediction is explained; all that are predicted without it. T is the token after the end.

@@ -144,7 +144,7 @@ def explain(
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT, Llama or BERTForPreTraining
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining
     tokenizer : Tokenizer
         The model's. For a BERT [CLS] and [SEP] are put around the text.
     text : str
@@ -160,7 +160,7 @@ def explain(
     answer, foil, corrupted : int, int, str, optional
         Of the causes: which token's prediction at the end is explained, why it and not the foil, and another text of as many
         tokens to patch into; see `minilm.interpret.causes`.
-    against : RNNLanguageModel, GPT or BERTForPreTraining, optional
+    against : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, optional
         Another model with the same tokenizer, such as an earlier checkpoint, to compare with.
 
     Returns

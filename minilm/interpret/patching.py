@@ -74,7 +74,7 @@ def ablate(
 
     Parameters
     ----------
-    model : GPT, Llama, BERTForPreTraining or RNNLanguageModel, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
     component : str, optional
         Of a Transformer "stream", "attn", "mlp", "heads" or "neurons"; of an LSTM "i", "f", "g", "o", "c" or "h", of a GRU "r",
@@ -123,7 +123,7 @@ def patch(
 
     Parameters
     ----------
-    model : GPT, Llama, BERTForPreTraining or RNNLanguageModel, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     clean, corrupted : ndarray of integers, shape (T,)
         Two texts of the same length, such as one that names the answer and one that names another.
     component, place, answer, foil, tokenizer
