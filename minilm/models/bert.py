@@ -46,6 +46,7 @@ from minilm.layers import (
 )
 from minilm.layers.base import generator_of
 from minilm.layers.residual import added
+from minilm.layers.sequences import contiguous
 from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks
@@ -149,9 +150,7 @@ class Pooler(Layer):
 
     def forward(self, y, *, key=None):
         """Returns pooled (B, D) for y (B, T, D), and what `backward` needs."""
-        first = empty((len(y), y.shape[2]), y.dtype, like=y)  # (B, D)
-        first[...] = y[:, 0]
-        a, dense = self.dense.forward(first)  # (B, D)
+        a, dense = self.dense.forward(contiguous(y[:, 0]))  # (B, D)
         pooled, curve = activations.tanh.forward(a)
         return pooled, (dense, curve)
 

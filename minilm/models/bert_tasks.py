@@ -60,6 +60,7 @@ class _Task(Pretrained, Layer):
         setattr(self, self.head, Linear(config.hidden_size, outputs, initialise=start, **options))
 
     def _logits(self, ids, token_type_ids, key_mask, key):
+        """Logits of the task's shape, and what BERT, dropout and the map saved."""
         output, body = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"))
         x = output.pooled if self.pooled else output.hidden  # (B, D) or (B, T, D)
         x, dropped = self.dropout.forward(x, key=at(key, "dropout"))

@@ -79,6 +79,9 @@ class Saved(NamedTuple):
 class GPT(Pretrained, CausalModel, Layer):
     """Predicts the next token from all before it, in a context of ``n_positions``.
 
+    Training is here; ``loss``, and ``logits`` and ``step`` for generation, are `minilm.models.causal_model.CausalModel`'s;
+    files of weights are read and written by `minilm.models.pretrained.Pretrained`.
+
     Parameters
     ----------
     config : GPTConfig

@@ -96,6 +96,9 @@ class Head:
 class Llama(Pretrained, CausalModel, Layer):
     """Predicts the next token from all before it, in a context of ``max_position_embeddings``.
 
+    Training is here; ``loss``, and ``logits`` and ``step`` for generation, are `minilm.models.causal_model.CausalModel`'s;
+    files of weights are read and written by `minilm.models.pretrained.Pretrained`.
+
     Parameters
     ----------
     config : LlamaConfig

@@ -65,6 +65,9 @@ class Saved(NamedTuple):
 class Transformer(WritingTransformer):
     """Writes a target for a source.
 
+    ``forward``, ``loss`` and ``logits`` are `minilm.models.encoder_decoder.EncoderDecoder`'s, which checks the arguments and
+    computes the cross-entropy; ``encode`` and ``step``, for generation, are in `minilm.models.transformer_state`.
+
     Parameters
     ----------
     config : TransformerConfig
@@ -121,6 +124,7 @@ class Transformer(WritingTransformer):
     # --- training ----------------------------------------------------------------------------------------------------
 
     def _logits(self, source, lengths, inputs, key, gradient):
+        """Logits (B, T, V), and what the parts saved: what `EncoderDecoder.forward` takes the cross-entropy of."""
         mask = mask_of(lengths, source.shape[1])
         m, encoded = self._encode(source, mask, key, gradient)  # (B, S, D)
         y, decoded = self._decode(inputs, m, mask, key, gradient)  # (B, T, D)
