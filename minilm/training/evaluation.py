@@ -1,10 +1,10 @@
-"""How well a model predicts a text of N + 1 tokens x_0 ... x_N, which stand for C characters.
+"""How well a model predicts a text of tokens x_0 ... x_N, of which x_1 ... x_N stand for C characters.
 
 ::
 
-    loss               L = -1/N sum_t log p(x_t | tokens before it)   t = 1 ... N, in nats a token
-    perplexity         exp(L)                                     a choice among so many equally probable tokens has this loss
-    bits a character   N L / (C log 2)                            compares models of different tokens
+    loss               L = -1/N sum_t log p(x_t | tokens before it)    t = 1 ... N, in nats a token
+    perplexity         exp(L)                                          a choice among so many equally probable tokens has loss L
+    bits a character   N L / (C log 2)                                 compares models of different tokens
 
 A recurrent model has read all tokens before x_t; a GPT or a Llama has read those in its window. A BERT predicts tokens that are
 masked: L is the mean over these, and beside it stands the accuracy, the share of them that it finds most probable.

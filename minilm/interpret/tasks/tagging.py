@@ -117,11 +117,8 @@ def explain_tags(
     decisions, labels = [], [f"{pieces[t]}/{tags[best[t]]}" for t in words]
     for n, t in enumerate(words):
         chosen, other = tags[best[t]], tags[foils[t]]
-        before = f"tag before: {tags[best[t - 1]]}" if t else "start"
-        after = f"tag after: {tags[best[t + 1]]}" if t + 1 < T else "end"
-        shares = list(zip(("emission: the words", before, after), parts[t].tolist(), strict=True))
         named = {"name": pieces[t], "answer": chosen, "foil": other, "measure": f"score({chosen}) − score({other})"}
-        choices = most_probable(marginals[t], tags.__getitem__)
+        choices, shares = most_probable(marginals[t], tags.__getitem__), _shares([tags[tag] for tag in best], t, parts[t])
         decisions.append(Decision.of(result, n, **named, choices=choices, shares=shares))
     if classes:
         whole = _of_class(model, inputs, best, classes, other_class)
@@ -137,6 +134,13 @@ def _parts(crf: CRF, emissions: np.ndarray, best: np.ndarray) -> np.ndarray:
     parts = scores[np.arange(T), best][:, None] - scores  # (T, K, 3)
     parts[np.arange(T), best] = np.inf
     return parts
+
+
+def _shares(given: list[str], t: int, parts: np.ndarray) -> list[tuple[str, float]]:
+    """The terms of F at word t, (3,), by their names; `given` are the names of all words' tags."""
+    before = f"tag before: {given[t - 1]}" if t else "start"
+    after = f"tag after: {given[t + 1]}" if t + 1 < len(given) else "end"
+    return list(zip(("emission: the words", before, after), parts.tolist(), strict=True))
 
 
 def _of_class(model, inputs, best, classes, other_class) -> Decision:
