@@ -98,7 +98,7 @@ def explain_span(
 
 
 def _reader_values(result: Integral, T: int) -> tuple[np.ndarray, list[tuple[str, float]]]:
-    """What each word of the question and of the passage (of T words) did, (Q + T,), and the shares of the vectors of each kind."""
+    """What each word of the question, and of the passage of T words, did, (Q + T,); and the shares of each kind of vectors."""
     own, match, feature, question = np.split(result.values[0], [T, 2 * T, 3 * T])  # (T,) three times, (Q,)
     names = ("words of the passage", "their match with the question", "whether they stand in it", "words of the question")
     shares = [(name, float(part.sum())) for name, part in zip(names, (own, match, feature, question), strict=True)]
