@@ -136,10 +136,10 @@ def _parts(crf: CRF, emissions: np.ndarray, best: np.ndarray) -> np.ndarray:
     return parts
 
 
-def _shares(given: list[str], t: int, parts: np.ndarray) -> list[tuple[str, float]]:
-    """The terms of F at word t, (3,), by their names; `given` are the names of all words' tags."""
-    before = f"tag before: {given[t - 1]}" if t else "start"
-    after = f"tag after: {given[t + 1]}" if t + 1 < len(given) else "end"
+def _shares(chosen: list[str], t: int, parts: np.ndarray) -> list[tuple[str, float]]:
+    """The terms of F at word t, (3,), by their names; `chosen` are the names of all words' tags."""
+    before = f"tag before: {chosen[t - 1]}" if t else "start"
+    after = f"tag after: {chosen[t + 1]}" if t + 1 < len(chosen) else "end"
     return list(zip(("emission: the words", before, after), parts.tolist(), strict=True))
 
 
