@@ -13,7 +13,7 @@ ORDER = (  # each may import those before it; those of one line not each other
     ("typing",),
     ("mistaken", "forks", "bars", "random", "streams", "gpu_trial", "cache_folders"),
     ("files", "hub"),
-    ("checksums",),
+    ("checksums", "pictures"),
     ("compiled",),
     ("threads",),
     ("devices",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import Any, NamedTuple
 
 from minilm.cli import recipe_run, targets
 from minilm.cli.device import add_device, require
@@ -69,7 +70,6 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Evaluate, and print the numbers."""
     from minilm import training
-    from minilm.checksums import file_hash
     from minilm.recipes.folder import is_run
 
     require(args.device)
@@ -81,6 +81,35 @@ def run(args) -> int:
     if is_encoder_decoder(args):
         return targets.evaluate(args)
     loaded = load_model(args)
+    part = _part(args, loaded)
+    if args.lines is None:
+        result = training.evaluate_text(loaded.model, loaded.tokenizer, part.text, by=dynamic)
+    else:
+        result = training.evaluate_lines(loaded.model, loaded.tokenizer, part.text, args.lines)
+    if args.json:
+        step = None if loaded.state is None else loaded.state.step
+        about = {"run": loaded.folder, "step": step, "corpus": part.source, "split": part.split, "dynamic": args.dynamic}
+        print(json.dumps({**about, **result.to_dict()}, indent=2))
+    elif result.accuracy is not None:
+        print(f"{part.split}  {result.summary('token')}")
+    else:
+        _print(args, part, result)
+    return 0
+
+
+class _Part(NamedTuple):
+    """What is evaluated."""
+
+    text: Any  # a `minilm.data.Text`
+    source: str  # what the whole text is called
+    split: str  # "all", "train" or "validation"
+    fraction: float  # of the whole text, for validation
+
+
+def _part(args, loaded) -> _Part:
+    """The text that the arguments name, or else the run's own, and of it the part that they name."""
+    from minilm.checksums import file_hash
+
     config, state = loaded.config, loaded.state
     if config is None and args.corpus is None:
         raise ValueError(f"{loaded.folder} does not say what text its model was trained on: --corpus FILE|NAME")
@@ -90,30 +119,22 @@ def run(args) -> int:
     if args.corpus is None and not own:
         raise ValueError(f"{text.path} is no longer the text that {loaded.folder} was trained on; --corpus names another one")
     split = args.split or ("validation" if own else "all")
-    part = text
     if split != "all":
         train, validation = text.split(fraction)
-        part = train if split == "train" else validation
-    if args.lines is None:
-        result = training.evaluate_text(loaded.model, loaded.tokenizer, part, by=dynamic)
-    else:
-        result = training.evaluate_lines(loaded.model, loaded.tokenizer, part, args.lines)
-    step = None if state is None else state.step
-    if args.json:
-        about = {"run": loaded.folder, "step": step, "corpus": source, "split": split, "dynamic": args.dynamic}
-        print(json.dumps({**about, **result.to_dict()}, indent=2))
-        return 0
-    if result.accuracy is not None:
-        print(f"{split}  {result.summary('token')}")
-        return 0
+        text = train if split == "train" else validation
+    return _Part(text, source, split, fraction)
+
+
+def _print(args, part: _Part, result) -> None:
+    """The numbers of a model that predicts the next token."""
     unit = "character" if result.tokens == result.characters else "token"
-    which = {"all": "all", "train": "the part for training", "validation": f"the last {fraction:g} for validation"}[split]
+    validation = f"the last {part.fraction:g} for validation"
+    which = {"all": "all", "train": "the part for training", "validation": validation}[part.split]
     lines = "" if args.lines is None else ", line by line"
-    print(f"text        {source}, {which}{lines}: {result.tokens:,} {unit}s predicted")
+    print(f"text        {part.source}, {which}{lines}: {result.tokens:,} {unit}s predicted")
     print(f"loss        {result.loss:.4f} nats a {unit}" + ", by dynamic evaluation" * args.dynamic)
     print(f"perplexity  {result.perplexity:.3f}")
     print(f"bits        {result.bits_per_character:.4f} a character")
-    return 0
 
 
 def _text(args, config, fraction):

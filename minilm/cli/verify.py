@@ -98,9 +98,11 @@ def _run(args) -> int:
 
 
 def _checked(record) -> list[str]:
-    from minilm.training import kept
+    from minilm.training import kept, log, trace
 
-    names = [*record.checkpoint.files, *(["trace.f64"] if record.rows else []), *(["log.csv"] if record.state.log_sha256 else [])]
+    names = list(record.checkpoint.files)
+    names += [trace.NAME] if record.rows else []
+    names += [log.NAME] if record.state.log_sha256 else []
     return [*names, *(os.path.basename(kept.folder_of("", step)) for step in record.kept)]
 
 

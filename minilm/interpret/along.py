@@ -16,22 +16,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minilm.files import written_whole
 from minilm.interpret.components import components_of
-from minilm.interpret.figures import figure_class
 from minilm.interpret.head_scores import HeadScores, head_scores
 from minilm.interpret.linear_probe import linear_probe
 from minilm.interpret.plain import plain
 from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.layers.hooks import hooks
 from minilm.ops import checks
+from minilm.pictures import new_figure, write_png
 from minilm.typing import PathLike
 
 __all__ = ["Along", "along", "write_along_plot"]
@@ -158,9 +156,8 @@ def write_along_plot(result: Along, path: PathLike) -> None:
     ImportError
         matplotlib is not installed.
     """
-    Figure = figure_class()
     panels = [_probe_panel] if result.scores is None else [_heads_panel("previous"), _heads_panel("induction"), _probe_panel]
-    figure = Figure(figsize=(7, 2.6 * len(panels)), dpi=120, layout="constrained")
+    figure = new_figure((7, 2.6 * len(panels)))
     every = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
     for axes, draw in zip(every, panels, strict=True):
         draw(axes, result)
@@ -168,8 +165,7 @@ def write_along_plot(result: Along, path: PathLike) -> None:
         axes.set_ylim(-0.02, 1.02)
         axes.legend(fontsize=7, ncols=4, loc="upper left")
     every[-1].set_xlabel("step")
-    with written_whole(os.fspath(path)) as file:
-        figure.savefig(file, format="png")
+    write_png(figure, path)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------

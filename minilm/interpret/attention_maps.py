@@ -30,7 +30,7 @@ def attention_weights(model: Explained, ids: ArrayLike, tokenizer: Tokenizer | N
 
     Parameters
     ----------
-    model : GPT or BERTForPreTraining, or the `Probe` of a model
+    model : GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
     tokenizer : Tokenizer, optional
         Of a BERT.

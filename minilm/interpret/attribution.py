@@ -1,7 +1,7 @@
 """How much each token of the input moved a prediction: gradient times input, and integrated gradients.
 
-The prediction is a number F, a token's log-probability (or logit) at a place, as a function of the tokens' vectors
-x (T, E); positions and segments stay as they are::
+The prediction is a number F (`minilm.interpret.prediction`), a token's log-probability or logit at a place, as a function of the
+tokens' vectors x (T, E); positions and segments stay as they are::
 
     gradient x input         a[j] = sum_e x[j, e] ∂F(x)/∂x[j, e]                                   first order around x
     integrated gradients     a[j] = sum_e (x - x0)[j, e] ∫_0^1 ∂F(x0 + s (x - x0))/∂x[j, e] ds     from a baseline x0
@@ -21,15 +21,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minilm.interpret import prediction
 from minilm.interpret.path import Path, integral
 from minilm.interpret.probes import Explained, Probe, probe_of, untouched
-from minilm.interpret.surprisal import chunks, log_probabilities
+from minilm.interpret.surprisal import chunks
 from minilm.ops import checks
 from minilm.tokenizers import Tokenizer
 
 __all__ = ["Attribution", "gradient_x_input", "integrated_gradients"]
 
-OUTPUTS = ("log_probability", "logit")
 BASELINES = ("zero", "mean")
 
 
@@ -59,7 +59,7 @@ def gradient_x_input(
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
     places : sequence of int, optional
         Of the tokens whose prediction is explained; all that are predicted without it. T is the token after the end.
@@ -157,7 +157,7 @@ class _Predictions(NamedTuple):
 def _predictions_of(model, ids, places, targets, foils, output, tokenizer) -> tuple[Probe, np.ndarray, _Predictions]:
     probe = probe_of(model, tokenizer)
     ids = probe.checked(ids)
-    checks.option("output", output, OUTPUTS)
+    checks.option("output", output, prediction.OUTPUTS)
     queries, T = probe.queries(ids), len(ids)
     order = np.arange(len(queries.places))  # (N,)
     if places is not None:
@@ -203,20 +203,12 @@ def _ends(x0, x):
 
 def _gradient(probe: Probe, x, predictions: _Predictions, output: str, gradient: bool = True):
     """F of each of n predictions, (n,), and its gradient with respect to x, (n, T, E), both in float64 at the end."""
-    order = np.arange(len(x))
+    rows = np.arange(len(x))
     h, body = probe.body(np.ascontiguousarray(x))  # (n, T, D)
-    logits, head = probe.head.forward(np.ascontiguousarray(h[order, predictions.read]))  # (n, V)
-    log_p = log_probabilities(logits)  # (n, V)
-    F = (logits if output == "logit" else log_p)[order, predictions.targets].astype(np.float64)  # (n,)
-    if predictions.foils is not None:
-        F = logits[order, predictions.targets].astype(np.float64) - logits[order, predictions.foils]
+    logits, head = probe.head.forward(np.ascontiguousarray(h[rows, predictions.read]))  # (n, V)
+    F, saved = prediction.forward(logits, predictions.targets, predictions.foils, output=output)  # (n,)
     if not gradient:
         return F, None
-    linear = output == "logit" or predictions.foils is not None
-    dlogits = np.zeros_like(logits) if linear else -np.exp(log_p).astype(logits.dtype)  # (n, V): ∂ log p_k = [k] - p
-    dlogits[order, predictions.targets] += 1
-    if predictions.foils is not None:
-        dlogits[order, predictions.foils] -= 1
     dh = np.zeros(h.shape, h.dtype)  # (n, T, D)
-    dh[order, predictions.read] = probe.head.backward(dlogits, head)
+    dh[rows, predictions.read] = probe.head.backward(prediction.backward(saved), head)
     return F, probe.body_backward(dh, body).astype(np.float64)

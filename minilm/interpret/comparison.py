@@ -45,7 +45,7 @@ def compare(
 
     Parameters
     ----------
-    model, other : RNNLanguageModel, GPT or BERTForPreTraining, or the `Probe` of a model
+    model, other : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
         Over the same vocabulary; both predict from what comes before, or both from all around.
     ids : ndarray of integers, shape (T,)
     top : int

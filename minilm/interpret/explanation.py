@@ -144,7 +144,7 @@ def explain(
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT, Llama or BERTForPreTraining
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining
     tokenizer : Tokenizer
         The model's. For a BERT [CLS] and [SEP] are put around the text.
     text : str
@@ -160,7 +160,7 @@ def explain(
     answer, foil, corrupted : int, int, str, optional
         Of the causes: which token's prediction at the end is explained, why it and not the foil, and another text of as many
         tokens to patch into; see `minilm.interpret.causes`.
-    against : RNNLanguageModel, GPT or BERTForPreTraining, optional
+    against : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, optional
         Another model with the same tokenizer, such as an earlier checkpoint, to compare with.
 
     Returns
@@ -182,23 +182,20 @@ def explain(
     surprisals = surprisal(probe, ids, top=top)
     if not len(surprisals.places):
         raise ValueError("the text has no token whose prediction could be explained")
-    near, cosines = nearest(probe, np.unique(ids), count=neighbours)
+    near = _neighbours(probe, ids, neighbours)
     lens = logit_lens(probe, ids) if probe.attends else None
     comparison = None if against is None else compare(probe, against, ids, top=top, tokenizer=tokenizer)
     reasons = _causes(probe, tokenizer, ids, answer, foil, corrupted)
     weights = attention_weights(probe, ids) if probe.attends else None
     places = _attributed(probe, ids, surprisals.places, attribute, steps)
-    named = np.unique(
-        np.concatenate(
-            [ids, surprisals.top_ids.ravel(), near.ravel(), [] if lens is None else lens.top_ids.ravel(), _named_by(reasons)]
-            + ([] if comparison is None else [comparison.other.top_ids.ravel()])
-        ).astype(np.int64)
-    )
+    named = [ids, surprisals.top_ids, [id for row in near.values() for id, _ in row], _named_by(reasons)]
+    named += [] if lens is None else [lens.top_ids]
+    named += [] if comparison is None else [comparison.other.top_ids]
     return Explanation(
         text=text,
         ids=ids,
         tokens=_tokens(tokenizer, ids),
-        spellings={int(id): _spelling(tokenizer, int(id)) for id in named},
+        spellings=_spellings(tokenizer, named),
         model=in_a_line(model),
         causal=probe.causal,
         surprisal=surprisals,
@@ -210,10 +207,7 @@ def explain(
         lens=lens,
         causes=reasons,
         comparison=comparison,
-        neighbours={
-            int(id): [(int(i), float(c)) for i, c in zip(row, column, strict=True)]
-            for id, row, column in zip(np.unique(ids), near, cosines, strict=True)
-        },
+        neighbours=near,
         lacks=probe.lacks,
     )
 
@@ -250,6 +244,22 @@ def _tokens(tokenizer, ids) -> list[str]:
     for id in ids.tolist():
         tokens.append(stream.feed([id]) or tokenizer.id_to_token(id))
     return tokens
+
+
+def _neighbours(probe: Probe, ids, count: int) -> dict[int, list[tuple[int, float]]]:
+    """Of each token of the text the nearest others: ids and cosines."""
+    tokens = np.unique(ids)  # (U,)
+    near, cosines = nearest(probe, tokens, count=count)  # (U, count) each
+    return {
+        int(id): list(zip(others.tolist(), similar.tolist(), strict=True))
+        for id, others, similar in zip(tokens, near, cosines, strict=True)
+    }
+
+
+def _spellings(tokenizer, named: list) -> dict[int, str]:
+    """How to show each id in any of these arrays, in the order of the ids."""
+    every = np.unique(np.concatenate([np.ravel(each) for each in named]).astype(np.int64))
+    return {id: _spelling(tokenizer, id) for id in every.tolist()}
 
 
 def _spelling(tokenizer, id: int) -> str:

@@ -1,25 +1,16 @@
-"""What plots share: matplotlib's Figure without its global state, sizes, and labels of axes."""
+"""What the plots of explanations share: a file for each part, sizes, and labels of axes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 
-from minilm.files import written_whole
+from minilm.pictures import new_figure, write_png
 from minilm.typing import PathLike
 
-__all__ = ["figure_class", "label_axis", "printable", "wide", "write_figures"]
+__all__ = ["label_axis", "printable", "wide", "write_figures"]
 
 MOST_LABELS = 80  # tokens that are written at an axis
-
-
-def figure_class() -> type:
-    """matplotlib's Figure; ImportError, which says how to get it, where it is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
-    return Figure
 
 
 def write_figures(folder: PathLike, parts: Mapping[str, Callable], *arguments) -> list[str]:
@@ -30,18 +21,13 @@ def write_figures(folder: PathLike, parts: Mapping[str, Callable], *arguments) -
     ImportError
         matplotlib is not installed.
     """
-    Figure = figure_class()
     folder = os.fspath(folder)
     os.makedirs(folder, exist_ok=True)
     written = []
     for name, draw in parts.items():
-        figure = Figure(layout="constrained", dpi=130)
-        if draw(figure, *arguments) is False:
-            continue
-        path = os.path.join(folder, f"{name}.png")
-        with written_whole(path) as file:
-            figure.savefig(file, format="png")
-        written.append(path)
+        figure = new_figure(dpi=130)
+        if draw(figure, *arguments) is not False:
+            written.append(write_png(figure, os.path.join(folder, f"{name}.png")))
     return written
 
 

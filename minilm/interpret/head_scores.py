@@ -41,7 +41,7 @@ def head_scores(model: Explained, *, length: int | None = None, texts: int = 8, 
 
     Parameters
     ----------
-    model : GPT, or its `Probe`
+    model : GPT or Llama, or its `Probe`
     length : int, optional
         n; without it 50, or half the context where that is less.
     texts : int
@@ -59,7 +59,7 @@ def head_scores(model: Explained, *, length: int | None = None, texts: int = 8, 
     """
     probe = probe_of(model)
     if not probe.attends or not probe.causal:
-        raise ValueError("head scores are for a causal Transformer: a GPT")
+        raise ValueError("head scores are for a causal Transformer: a GPT or a Llama")
     context = 2**31 if probe.context is None else probe.context
     n = min(50, context // 2) if length is None else checks.whole("length", length, 2, context // 2 + 1)
     if n < 2:

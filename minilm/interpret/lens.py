@@ -42,7 +42,7 @@ def logit_lens(model: Explained, ids: ArrayLike, *, top: int = 5, tokenizer: Tok
 
     Parameters
     ----------
-    model : GPT or BERTForPreTraining, or the `Probe` of a model
+    model : GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
     top : int
         k.

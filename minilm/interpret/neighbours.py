@@ -22,7 +22,7 @@ def nearest(
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (N,)
     count : int
         Neighbours of each, k; a token is not its own neighbour.

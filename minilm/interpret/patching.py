@@ -1,7 +1,8 @@
 """Which part of a model a prediction depends on: by taking parts out, and by moving them from one text into another.
 
-Attention maps and gradients show what could matter; to find what does, change it. F is one number that the model says: the
-log-probability of an answer at one place, or how much the answer's logit is above another one's (the foil)::
+Attention maps and gradients show what could matter; to find what does, change it. F is one number that the model says
+(`minilm.interpret.prediction`): the log-probability of an answer at one place, or by how much the answer's logit is above that of
+another token, the foil::
 
     ablation            F - F(with part c of layer l replaced, at all places, by zero, or by its mean over the text)
     activation patching F(corrupted text, with a_c[l, t] taken from the clean text)
@@ -25,9 +26,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minilm.interpret import prediction
 from minilm.interpret.components import Component, Edit, components_of
 from minilm.interpret.probes import Explained, Probe, probe_of, untouched
-from minilm.interpret.surprisal import chunks, log_probabilities
+from minilm.interpret.surprisal import chunks
 from minilm.layers.hooks import hooks
 from minilm.ops import checks
 from minilm.tokenizers import Tokenizer
@@ -72,7 +74,7 @@ def ablate(
 
     Parameters
     ----------
-    model : GPT, Llama, BERTForPreTraining or RNNLanguageModel, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
     component : str, optional
         Of a Transformer "stream", "attn", "mlp", "heads" or "neurons"; of an LSTM "i", "f", "g", "o", "c" or "h", of a GRU "r",
@@ -121,7 +123,7 @@ def patch(
 
     Parameters
     ----------
-    model : GPT, Llama, BERTForPreTraining or RNNLanguageModel, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     clean, corrupted : ndarray of integers, shape (T,)
         Two texts of the same length, such as one that names the answer and one that names another.
     component, place, answer, foil, tokenizer
@@ -176,7 +178,7 @@ class _Measure:
         self.probe, self.place, self.answer, self.foil = probe, place, answer, foil
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        return self._of(self.forward(rows)[0])
+        return self._of(self.forward(rows)[0])[0]
 
     def forward(self, rows):
         """Logits (n, V) at the place, and what `backward` needs."""
@@ -184,22 +186,18 @@ class _Measure:
         logits, head = self.probe.head.forward(np.ascontiguousarray(h[:, self.place]))  # (n, V)
         return logits, (h, body, head)
 
-    def _of(self, logits) -> np.ndarray:
-        if self.foil is None:
-            return log_probabilities(logits)[:, self.answer]
-        return logits[:, self.answer].astype(np.float64) - logits[:, self.foil]
+    def _of(self, logits):
+        """F (n,) of logits (n, V), and what its backward needs."""
+        return prediction.forward(logits, self.answer, self.foil)
 
     def with_gradient(self, rows) -> float:
         """F of one text; the layers' backward runs, for hooks to see."""
         logits, (h, body, head) = self.forward(rows)
-        dlogits = np.zeros_like(logits) if self.foil is not None else -np.exp(log_probabilities(logits)).astype(logits.dtype)
-        dlogits[:, self.answer] += 1
-        if self.foil is not None:
-            dlogits[:, self.foil] -= 1
+        F, saved = self._of(logits)  # (1,)
         dh = np.zeros(h.shape, h.dtype)  # (1, T, D)
-        dh[:, self.place] = self.probe.head.backward(dlogits, head)
+        dh[:, self.place] = self.probe.head.backward(prediction.backward(saved), head)
         self.probe.body_backward(dh, body)
-        return float(self._of(logits)[0])
+        return float(F[0])
 
 
 def _measured(model, ids, place, answer, foil, tokenizer) -> tuple[Probe, np.ndarray, _Measure]:

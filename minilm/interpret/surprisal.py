@@ -58,7 +58,7 @@ def surprisal(model: Explained, ids: ArrayLike, *, top: int = 10, tokenizer: Tok
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining, or the `Probe` of a model
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
     top : int
         How many of the most probable tokens to name, k; no more than there are.

@@ -7,6 +7,12 @@
     y      = layer_i(x)                            (B, T, D)      post-norm blocks, every position sees every other
     pooled = tanh(y[:, 0] W_pᵀ + b_p)              (B, D)         a vector for the whole text, at its first token [CLS]
 
+Backward, from a task's gradients dy (B, T, D) and dpooled (B, D), of which one may be None::
+
+    dy[:, 0] += (dpooled (1 - pooled²)) W_p        dW_p = (dpooled (1 - pooled²))ᵀ y[:, 0]
+    dx        = the layers, the last one first, then dropout and norm        (B, T, D)
+    dword[ids] += dx       dposition[t] += dx[:, t]       dsegment[token_type_ids] += dx
+
 Names of parameters are Hugging Face's but for those inside of a block, which are renamed one to one::
 
     encoder.layer.0.attn.query, key, value          encoder.layer.0.attention.self.query, key, value
@@ -40,6 +46,7 @@ from minilm.layers import (
 )
 from minilm.layers.base import generator_of
 from minilm.layers.residual import added
+from minilm.layers.sequences import contiguous
 from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks
@@ -128,7 +135,7 @@ class Encoder(Layer):
 
     def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
-        dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
+        dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D), which the blocks write over
         dx[...] = dy
         return blocks.backward(self.layer, dx, saved)
 
@@ -143,9 +150,7 @@ class Pooler(Layer):
 
     def forward(self, y, *, key=None):
         """Returns pooled (B, D) for y (B, T, D), and what `backward` needs."""
-        first = empty((len(y), y.shape[2]), y.dtype, like=y)  # (B, D)
-        first[...] = y[:, 0]
-        a, dense = self.dense.forward(first)  # (B, D)
+        a, dense = self.dense.forward(contiguous(y[:, 0]))  # (B, D)
         pooled, curve = activations.tanh.forward(a)
         return pooled, (dense, curve)
 

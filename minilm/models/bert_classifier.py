@@ -8,6 +8,7 @@ import numpy as np
 
 from minilm.layers import MeanPooling, initialisers
 from minilm.layers.base import Layer
+from minilm.layers.sequences import contiguous
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
 from minilm.models.classifier import Classifier
@@ -37,7 +38,7 @@ class BERTClassifier(Classifier):
     ::
 
         y = BERT(ids)                   (B, T, D)
-        x = mean of y[t], or y[0]       (B, D)
+        x = mean of y[t], or y[0]       (B, D)      backward: dy[t] = dx / (tokens of the text), or dy[0] = dx
 
     (`BERTForSequenceClassification` is Hugging Face's model, which reads BERT's pooler. Encoders for sentences, such as
     all-MiniLM-L6-v2, are trained to give a mean.)
@@ -69,7 +70,7 @@ class BERTClassifier(Classifier):
     ):
         super().__init__(num_labels, dropout=dropout, label_smoothing=label_smoothing, seed=seed, dtype=dtype)
         self.config = config
-        self.cls = checks.option("pooling", pooling, ("mean", "cls")) == "cls"
+        self.reads_first = checks.option("pooling", pooling, ("mean", "cls")) == "cls"
         self.frozen = checks.flag("frozen", frozen)
         self.bert = Encoder(config, **self._options)
         self.pooling = MeanPooling()
@@ -120,10 +121,8 @@ class BERTClassifier(Classifier):
         mask = mask_from_lengths(lengths, ids.shape[1])  # (B, T)
         y, body = self.bert.forward(ids, None, mask, key=None if self.frozen else key)
         y = y.hidden  # (B, T, D)
-        if self.cls:
-            x = empty((len(y), y.shape[2]), self.dtype, like=y)  # (B, D)
-            x[...] = y[:, 0]
-            return x, (body, y.shape, None)
+        if self.reads_first:
+            return contiguous(y[:, 0]), (body, y.shape, None)  # (B, D)
         x, pooled = self.pooling.forward(y, mask)  # (B, D)
         return x, (body, y.shape, pooled)
 
@@ -131,7 +130,7 @@ class BERTClassifier(Classifier):
         if self.frozen:
             return
         body, shape, pooled = saved
-        if self.cls:
+        if self.reads_first:
             dy = empty(shape, self.dtype, like=dx)  # (B, T, D)
             dy[...] = 0
             dy[:, 0] = dx

@@ -6,6 +6,9 @@
     token       logits = dropout(hidden) Wᵀ + b        (B, T, C)     likewise, of the tokens whose label is not -100
     span        logits = hidden Wᵀ + b                 (B, T, 2)     start and end: mean of the cross-entropies over the T places
 
+Backward: dlogits of the cross-entropy, of which start and end of a span get a half each; then the map, the dropout, and BERT by
+``pooled`` or ``hidden``.
+
 Names of parameters are Hugging Face's: ``bert.*``, and ``classifier`` or ``qa_outputs``.
 """
 
@@ -17,11 +20,11 @@ import numpy as np
 
 from minilm.layers import Dropout, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
+from minilm.layers.sequences import side_by_side
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Ids, Scalar, Seed
 
@@ -31,17 +34,17 @@ __all__ = ["BERTForQuestionAnswering", "BERTForSequenceClassification", "BERTFor
 class Saved(NamedTuple):
     """What backward needs."""
 
-    body: Any
+    body: Any  # what BERT saved
     dropped: Any
-    head: Any
-    loss: Any
+    head: Any  # what the affine map saved
+    loss: Any  # what cross_entropy saved; of a span for start and end
 
 
 class _Task(Pretrained, Layer):
     """What the heads share: the encoder, and one affine map of what it gives."""
 
     may_lack = ("classifier.", "qa_outputs.", "pooler.")
-    head = "classifier"  # the map's name
+    head = "classifier"  # the attribute that holds the map, by Hugging Face's name
     pooled = False  # whether it reads the vector of the whole text, or those of the tokens
 
     def __init__(self, config: BERTConfig, *, seed: Seed = 0, dtype: DType = np.float32):
@@ -57,6 +60,7 @@ class _Task(Pretrained, Layer):
         setattr(self, self.head, Linear(config.hidden_size, outputs, initialise=start, **options))
 
     def _logits(self, ids, token_type_ids, key_mask, key):
+        """Logits of the task's shape, and what BERT, dropout and the map saved."""
         output, body = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"))
         x = output.pooled if self.pooled else output.hidden  # (B, D) or (B, T, D)
         x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
@@ -171,12 +175,11 @@ class BERTForQuestionAnswering(_Task):
         """
         logits, parts = self._logits(ids, token_type_ids, key_mask, key)  # (B, T, 2)
         spans = checks.ids("spans", spans, logits.shape[1], (len(logits), 2), "(B, 2)", ignore=-100)
-        losses, saved = zip(*(cross_entropy.forward(logits[..., side], spans[:, side]) for side in range(2)), strict=True)
-        return (losses[0] + losses[1]) / 2, Saved(*parts, saved)
+        loss_start, saved_start = cross_entropy.forward(logits[..., 0], spans[:, 0])
+        loss_end, saved_end = cross_entropy.forward(logits[..., 1], spans[:, 1])
+        return (loss_start + loss_end) / 2, Saved(*parts, (saved_start, saved_end))
 
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        sides = [cross_entropy.backward(dloss / 2, each) for each in saved.loss]  # (B, T) each
-        dlogits = empty((*sides[0].shape, 2), self.dtype, like=sides[0])  # (B, T, 2)
-        dlogits[..., 0], dlogits[..., 1] = sides
-        self._backward(dlogits, saved)
+        dstart, dend = (cross_entropy.backward(dloss / 2, each) for each in saved.loss)  # (B, T) each
+        self._backward(side_by_side(dstart[..., None], dend[..., None]), saved)  # dlogits (B, T, 2)

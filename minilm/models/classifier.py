@@ -29,10 +29,10 @@ __all__ = ["Classifier"]
 class Saved(NamedTuple):
     """What backward needs."""
 
-    body: Any
+    body: Any  # what `_vectors` saved
     dropped: Any
-    head: Any
-    loss: Any
+    head: Any  # what the affine map saved
+    loss: Any  # what cross_entropy saved
 
 
 class Classifier(Layer):
@@ -122,9 +122,11 @@ class Classifier(Layer):
         self._vectors_backward(dx, saved.body)
 
     def _vectors(self, ids, lengths, key):
+        """x (B, F), a vector for each text of ids (B, T), and what `_vectors_backward` needs."""
         raise NotImplementedError(f"{type(self).__name__} has no _vectors")
 
     def _vectors_backward(self, dx, saved) -> None:
+        """Add the gradients by the parameters below the head to their buffer, for dx (B, F)."""
         raise NotImplementedError(f"{type(self).__name__} has no _vectors_backward")
 
     def settings(self) -> str:

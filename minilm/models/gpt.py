@@ -8,6 +8,15 @@
     logits = y wteᵀ                                (B, T, V)      the output shares the tokens' table, or has its own (untied)
     loss   = mean over all b, t of -log softmax(logits)[targets]
 
+Backward, the same lines from the last to the first; each layer adds its parameters' gradients to their buffer::
+
+    dlogits = (softmax(logits) - [targets]) / (B T)               (B, T, V)
+    dy      = dlogits wte           dwte += dlogitsᵀ y            (B, T, D)
+    dx      = ln_f, then each block, the last one first           (B, T, D)
+    dwte[ids] += dx                 dwpe[positions] += dx         summed where an id or a position comes several times
+
+so that a table which is also the output's weight gets two gradients.
+
 Names of parameters are Hugging Face's, without the "transformer." before them. Weights have this package's orientation (out, in)
 throughout, where Hugging Face's Conv1D has (in, out): ``h.*.attn.c_attn.weight``, ``h.*.attn.c_proj.weight``,
 ``h.*.mlp.c_fc.weight`` and ``h.*.mlp.c_proj.weight`` are transposed when they are read. GPT-1's ``tokens_embed`` and
@@ -50,7 +59,7 @@ __all__ = ["GPT", "Saved"]
 
 
 class Hidden(NamedTuple):
-    """What each part before lm_head saved."""
+    """What each part before lm_head saved, by its name in `GPT`."""
 
     wte: Any
     wpe: Any
@@ -69,6 +78,9 @@ class Saved(NamedTuple):
 
 class GPT(Pretrained, CausalModel, Layer):
     """Predicts the next token from all before it, in a context of ``n_positions``.
+
+    Training is here; ``loss``, and ``logits`` and ``step`` for generation, are `minilm.models.causal_model.CausalModel`'s;
+    files of weights are read and written by `minilm.models.pretrained.Pretrained`.
 
     Parameters
     ----------
@@ -191,7 +203,7 @@ class GPT(Pretrained, CausalModel, Layer):
         """
         wte, wpe, dropped, h, norm = saved.hidden
         dx = empty((*wte.ids.shape, self.config.n_embd), self.dtype, like=wte.ids)  # (B, T, D)
-        with scratch():
+        with scratch():  # dlogits, the largest array of a step, makes room for the blocks' gradients
             dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
             dy = self.lm_head.backward(dlogits, saved.output)  # (B, T, D)
             dx[...] = dy if self.ln_f is None else self.ln_f.backward(dy, norm)

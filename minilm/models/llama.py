@@ -8,6 +8,9 @@
     logits = y W_headᵀ                             (B, T, V)      c tanh(logits / c): Gemma 2
     loss   = mean over all b, t of -log softmax(logits)[targets]
 
+Backward as in `minilm.models.gpt`, without a table of positions: these are rotations of queries and keys inside attention
+(`minilm.layers.rotary`).
+
 What Mistral, Mixtral, Qwen2, Qwen3, Gemma and Gemma 2 have otherwise is a word each in `LlamaConfig`. Names and layout of the
 parameters are Hugging Face's, without the "model." before them; of Mixtral's experts they are a Llama's network's.
 
@@ -92,6 +95,9 @@ class Head:
 
 class Llama(Pretrained, CausalModel, Layer):
     """Predicts the next token from all before it, in a context of ``max_position_embeddings``.
+
+    Training is here; ``loss``, and ``logits`` and ``step`` for generation, are `minilm.models.causal_model.CausalModel`'s;
+    files of weights are read and written by `minilm.models.pretrained.Pretrained`.
 
     Parameters
     ----------
@@ -188,7 +194,7 @@ class Llama(Pretrained, CausalModel, Layer):
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         tokens, layers, norm = saved.hidden
         dx = empty((*tokens.ids.shape, self.config.hidden_size), self.dtype, like=tokens.ids)  # (B, T, D)
-        with scratch():
+        with scratch():  # dlogits, the largest array of a step, makes room for the blocks' gradients
             dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
             dx[...] = self.norm.backward(self.head.backward(dlogits, saved.output), norm)
         dx = blocks.backward(self.layers, dx, layers)

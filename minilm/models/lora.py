@@ -1,6 +1,7 @@
 """Fine-tuning by LoRA: adapters in a model's affine maps, and their files as PEFT writes them.
 
-::
+An affine map W with an adapter computes ``y = x Wᵀ + b + s x Aᵀ Bᵀ``, of which the two small matrices A and B alone learn:
+`minilm.layers.lora` has the map and its gradients. ::
 
     names = lora.add(model, rank=8, targets=("q_proj", "v_proj"))
     model.freeze(lambda name: not lora.is_adapter(name))
@@ -19,7 +20,8 @@ from minilm.layers.base import Layer, generator_of
 from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear, adapters
 from minilm.layers.replacing import put_sublayer, sublayer_places
-from minilm.models.lora_files import load, save
+from minilm.models.lora_files import FLOATS, load, save
+from minilm.quantized.storing import refuse_quantized
 from minilm.typing import Seed
 from minilm.weights.peft import ends_with
 
@@ -60,15 +62,18 @@ def add(
     Raises
     ------
     ValueError
-        No layer has such a name.
+        No `Linear` has such a name, or the model's weights are quantised.
     """
+    refuse_quantized(model, FLOATS)
     chosen = {*((targets,) if isinstance(targets, str) else targets)}
     linear = sublayer_places(model, (Linear,))
     places = {name: place for name, place in linear.items() if any(ends_with(name, each) for each in chosen)}
     unknown = sorted(each for each in chosen if not any(ends_with(name, each) for name in places))
     if unknown or not chosen:
-        known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
-        raise ValueError(f"targets must name layers of the model, such as {known}, got {', '.join(unknown) or 'none'}")
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in linear})) or "none"
+        others = {name.rpartition(".")[2]: type(layer).__name__ for name, layer in model.named_layers()}
+        got = ", ".join(f"{each}, a {others[each]}" if each in others else each for each in unknown) or "none"
+        raise ValueError(f"targets must name Linear layers of the model, which has {known}, got {got}")
     generator = generator_of(seed)
     for layer, name, inner in places.values():
         put_sublayer(layer, name, LoRALinear(inner, rank, alpha, rslora=rslora, seed=generator))

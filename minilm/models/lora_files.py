@@ -16,6 +16,7 @@ from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear, adapters
 from minilm.layers.replacing import put_sublayer, sublayer_places
 from minilm.models.pretrained import Pretrained, settings_from
+from minilm.quantized.storing import refuse_quantized
 from minilm.typing import Array, PathLike
 from minilm.weights import KEYMAPS, TensorFile
 from minilm.weights.keymap import KeyMap
@@ -23,11 +24,12 @@ from minilm.weights.loading import check_finite
 from minilm.weights.peft import AdapterConfig, adapter_config, adapter_content
 from minilm.weights.saving import Item, has_prefix, write_tensors
 
-__all__ = ["load", "save"]
+__all__ = ["FLOATS", "load", "save"]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 PARTS = ("lora_A", "lora_B")
+FLOATS = "adapters go into float weights, those that it was quantized from"  # how the refusal of others ends
 
 
 def save(model: Layer, folder: PathLike, *, base: str | None = None) -> None:
@@ -75,8 +77,10 @@ def load(model: Layer, folder: PathLike) -> list[str]:
     ------
     FileNotFoundError
     ValueError
-        The folder holds adapters of another kind, or they do not fit the model, which is then as it was.
+        The folder holds adapters of another kind, or they do not fit the model, which is then as it was; or the model's weights
+        are quantised.
     """
+    refuse_quantized(model, FLOATS)
     folder = os.path.expanduser(os.fspath(folder))
     path = os.path.join(folder, CONFIG)
     content = read_json(path)

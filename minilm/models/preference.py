@@ -57,14 +57,21 @@ class Saved(NamedTuple):
 
 
 class DPO:
-    """The loss of preferences.
+    """The loss of preferences, beside a model that learns by it.
 
     Parameters
     ----------
-    model, reference
-        Language models, as `minilm.models.Llama`: the one that learns, and the one it began as.
+    model : GPT or Llama
+        The policy π, which learns.
+    reference : GPT or Llama
+        The model that it was before, whose weights stay as they are.
     beta : float
-        How dear it is to leave the reference.
+        β, more than 0: the larger it is, the nearer the policy stays to the reference.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `beta` is no such number.
     """
 
     def __init__(self, model: Any, reference: Any, beta: float = 0.1):
@@ -72,7 +79,24 @@ class DPO:
         self.beta = checks.number("beta", beta, 0, math.inf, low_open=True, high_open=True)
 
     def forward(self, pairs: Sequence[Pair]) -> tuple[float, Saved]:
-        """Mean loss of the pairs, in nats, and what `backward` needs."""
+        """The loss of some pairs.
+
+        Parameters
+        ----------
+        pairs : sequence of Pair
+            One at least. The model reads each answer by itself, so they may have any lengths.
+
+        Returns
+        -------
+        loss : float
+            Mean of -log σ(h) over the pairs, in nats.
+        saved : Saved
+
+        Raises
+        ------
+        ValueError
+            There is no pair, or an answer has no target that counts.
+        """
         if not pairs:
             raise ValueError("pairs must hold at least one, got none")
         total, answers, slopes = 0.0, [], []
@@ -82,13 +106,13 @@ class DPO:
             reference_w, reference_l = (self.reference.loss(*answer) for answer in (better, worse))
             h = self.beta * (n_w * float(reference_w - L_w) - n_l * float(reference_l - L_l))
             total += max(0.0, -h) + math.log1p(math.exp(-abs(h)))  # -log σ(h)
-            wrong = 0.5 * (1 - math.tanh(h / 2))  # σ(-h)
+            slope = 0.5 * (1 - math.tanh(h / 2)) * self.beta / len(pairs)  # σ(-h) β, of a mean over the pairs
             answers.append((saved_w, saved_l))
-            slopes.append((wrong * self.beta * n_w / len(pairs), -wrong * self.beta * n_l / len(pairs)))
+            slopes.append((slope * n_w, -slope * n_l))
         return total / len(pairs), Saved(answers, slopes)
 
     def backward(self, saved: Saved) -> None:
-        """Add the gradients of the loss by the model's parameters to their buffer."""
+        """Add the gradients of the loss by the model's parameters to their buffer, from what `forward` saved."""
         for answers, slopes in zip(saved.answers, saved.slopes, strict=True):
             for answer, slope in zip(answers, slopes, strict=True):
                 self.model.backward(answer, dloss=slope)

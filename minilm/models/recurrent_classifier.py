@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, MeanPooling, initialisers
+from minilm.layers.sequences import contiguous, time_first
 from minilm.models.classifier import Classifier
 from minilm.models.word_embedding import WordEmbedding
 from minilm.ops import checks
 from minilm.ops.padding import mask_from_lengths
-from minilm.ops.workspace import empty
 from minilm.random import at
 from minilm.typing import Array, DType, Ids, Seed
 
@@ -83,21 +83,18 @@ class RecurrentClassifier(Classifier):
 
     def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.embedding.words)
-        B, T = ids.shape
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
         x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))
         x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         output, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"))
-        h = empty((B, T, output.y.shape[2]), self.dtype, like=output.y)  # (B, T, 2H)
-        h[...] = output.y.transpose(1, 0, 2)
-        y, pooled = self.pooling.forward(h, mask_from_lengths(lengths, T))  # (B, 2H)
+        h = contiguous(output.y.transpose(1, 0, 2))  # (B, T, 2H)
+        y, pooled = self.pooling.forward(h, mask_from_lengths(lengths, ids.shape[1]))  # (B, 2H)
         return y, (embedded, words, dropped, recurrent, pooled)
 
     def _vectors_backward(self, dx, saved):
         embedded, words, dropped, recurrent, pooled = saved
         dh = self.pooling.backward(dx, pooled)  # (B, T, 2H)
-        dy = empty((dh.shape[1], *dh.shape[::2]), self.dtype, like=dh)  # (T, B, 2H)
-        dy[...] = dh.transpose(1, 0, 2)
+        dy = time_first(dh, True)  # (T, B, 2H)
         dx, _ = self.recurrent.backward(dy, recurrent)  # (T, B, E)
         dx = self.dropout.backward(dx, dropped)
         dx = self.word_dropout.backward(dx, words)

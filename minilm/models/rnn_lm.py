@@ -10,6 +10,13 @@
 The state s' after one window of text is the state s before the next one. No gradient flows from one window into
 another: truncated backpropagation through time.
 
+Backward::
+
+    dlogits = (softmax(logits) - [targets]) / (T B)           (T, B, V)
+    dy      = dlogits W_out       dW_out = dlogitsᵀ y         (T, B, H)      db_out = sum of dlogits
+    dx, ds  = recurrent, from the last step to the first      (T, B, E)      `minilm.ops.lstm.spec`; ds is not used
+    dembedding[ids] += dx                                     (V, E)         summed where an id comes several times
+
 Everything inside is in time order, (T, B, ...); ids and targets come as (B, T).
 
 References: T. Mikolov et al., Recurrent neural network based language model, Interspeech 2010; W. Zaremba, I. Sutskever,

@@ -70,6 +70,9 @@ class Seq2SeqState(NamedTuple):
 class Seq2Seq(EncoderDecoder):
     """Writes a target for a source.
 
+    ``forward``, ``loss`` and ``logits`` are `minilm.models.encoder_decoder.EncoderDecoder`'s, which checks the arguments and
+    computes the cross-entropy.
+
     Parameters
     ----------
     config : Seq2SeqConfig
@@ -121,6 +124,7 @@ class Seq2Seq(EncoderDecoder):
     # --- training ----------------------------------------------------------------------------------------------------
 
     def _logits(self, source, lengths, inputs, key, gradient):
+        """Logits (B, T, V), and what the parts saved: what `EncoderDecoder.forward` takes the cross-entropy of."""
         read, saved_read = self._read(source, lengths, key)
         h, written = self._write(inputs, read, key)  # (B, T, width)
         logits, output = self._output(h, at(key, "output"))  # (B, T, V)

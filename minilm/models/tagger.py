@@ -8,6 +8,15 @@
     e[t]  = dropout(h[t]) Wᵀ + b                          (K,)      scores of the K tags
     loss  = mean over sentences of -log p(tags | e)                 `minilm.layers.CRF`
 
+    s(y)     = start[y_1] + sum_t (e_t[y_t] + A[y_t, y_t+1]) + end[y_T]       A (K, K): how well one tag follows another
+    p(y | e) = exp s(y) / sum over all sequences y' of exp s(y')
+
+Backward::
+
+    de_t[k] = (p(y_t = k | e) - [tags_t = k]) / sentences           `minilm.ops.crf.spec` derives it
+    dh      = de W                 dW = sum_t de_t h[t]ᵀ            (T, 2H)
+    dx      = recurrent                                             its columns are the gradients by E, M and c, side by side
+
 A mark says what is known of a word beside its spelling: for semantic roles, whether it is the predicate whose roles are wanted.
 
 References: Z. Huang, W. Xu, K. Yu, Bidirectional LSTM-CRF models for sequence tagging, 2015; G. Lample, M. Ballesteros, S.
@@ -23,7 +32,7 @@ import numpy as np
 
 from minilm.layers import CRF, GRU, LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
-from minilm.layers.sequences import contiguous, side_by_side
+from minilm.layers.sequences import contiguous, side_by_side, time_first
 from minilm.models.word_embedding import WordEmbedding
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import empty
@@ -44,10 +53,10 @@ class Spelling(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    parts: Any
+    parts: Any  # what embeddings, LSTM and dropout saved
     output: Any
     crf: Any
-    batch: int
+    batch: int  # B
 
 
 class Tagger(Layer):
@@ -197,9 +206,7 @@ class Tagger(Layer):
     def _emissions(self, h):
         """Scores (B, T, K) of the states h (T, B, 2H)."""
         e, output = self.output.forward(h)  # (T, B, K)
-        emissions = empty((e.shape[1], e.shape[0], self.num_tags), self.dtype, like=e)  # (B, T, K)
-        emissions[...] = e.transpose(1, 0, 2)
-        return emissions, output
+        return contiguous(e.transpose(1, 0, 2)), output
 
     def _tags_loss(self, h, parts, tags, lengths):
         emissions, output = self._emissions(h)  # (B, T, K)
@@ -212,9 +219,7 @@ class Tagger(Layer):
         dnll = empty((B,), self.dtype, like=crf.alpha)  # (B,)
         dnll[...] = dloss / B
         demissions = self.crf.backward(dnll, crf)  # (B, T, K)
-        transposed = empty((demissions.shape[1], B, self.num_tags), self.dtype, like=crf.alpha)  # (T, B, K)
-        transposed[...] = demissions.transpose(1, 0, 2)
-        return self.output.backward(transposed, saved.output)  # (T, B, 2H)
+        return self.output.backward(time_first(demissions, True), saved.output)  # (T, B, 2H)
 
     # --- states --------------------------------------------------------------------------------------------------------
 
@@ -268,19 +273,15 @@ class Tagger(Layer):
         letters, lengths, words = spelling
         x, embedded = self.character_embedding.forward(letters)  # (U, W, C)
         out, recurrent = self.speller.forward(x, lengths=lengths)
-        _, U, C = out.h_n.shape
-        c = empty((U, 2 * C), self.dtype, like=out.h_n)  # (U, 2C)
-        c[:, :C], c[:, C:] = out.h_n
-        words = checks.ids("spelling.words", words, U, shape, "(B, T)")
+        c = side_by_side(*out.h_n)  # (U, 2C)
+        words = checks.ids("spelling.words", words, len(c), shape, "(B, T)")
         vectors, placed = embedding.forward(words.T, c)  # (T, B, 2C)
         return vectors, (embedded, recurrent, placed)
 
     def _spelled_backward(self, dc, saved) -> None:
         embedded, recurrent, placed = saved
         dc = embedding.backward(dc, placed)  # (U, 2C)
-        U, C = len(dc), dc.shape[1] // 2
-        dh_n = empty((2, U, C), self.dtype, like=dc)  # (2, U, C)
-        dh_n[0], dh_n[1] = dc[:, :C], dc[:, C:]
+        dh_n = time_first(dc.reshape(len(dc), 2, dc.shape[1] // 2), True)  # (2, U, C), one for each direction
         dx, _ = self.speller.backward((None, dh_n), recurrent)  # (U, W, C)
         self.character_embedding.backward(dx, embedded)
 

@@ -11,7 +11,12 @@
     logits  = y W_outᵀ                                        (B, T, V)      W_out = target_embedding.weight where tied
     loss    = mean over all b, t of the smoothed -log softmax(logits)[targets]
 
-The gradient by m is the sum over the decoder's layers of what each gives back.
+Backward goes from the last line to the first. Every block of the decoder attends to the same m, so dm is the sum of what the
+blocks give. It is complete when the decoder's first block is done, and goes on into the encoder::
+
+    dy, dm  = decoder_i backward of dy, i = last ... first    (B, T, D), (B, S, D)    dm adds up
+    dx      = encoder_i backward of dm, i = last ... first    (B, S, D)
+    dsource_embedding[source] += √D dx                        dtarget_embedding[inputs] += √D dy
 
 References: A. Vaswani et al., Attention is all you need, NIPS 2017; R. Xiong et al., On layer normalization in the transformer
 architecture, ICML 2020 (pre-norm and its last normalisation); O. Press, L. Wolf, Using the output embedding to improve language
@@ -59,6 +64,9 @@ class Saved(NamedTuple):
 
 class Transformer(WritingTransformer):
     """Writes a target for a source.
+
+    ``forward``, ``loss`` and ``logits`` are `minilm.models.encoder_decoder.EncoderDecoder`'s, which checks the arguments and
+    computes the cross-entropy; ``encode`` and ``step``, for generation, are in `minilm.models.transformer_state`.
 
     Parameters
     ----------
@@ -116,6 +124,7 @@ class Transformer(WritingTransformer):
     # --- training ----------------------------------------------------------------------------------------------------
 
     def _logits(self, source, lengths, inputs, key, gradient):
+        """Logits (B, T, V), and what the parts saved: what `EncoderDecoder.forward` takes the cross-entropy of."""
         mask = mask_of(lengths, source.shape[1])
         m, encoded = self._encode(source, mask, key, gradient)  # (B, S, D)
         y, decoded = self._decode(inputs, m, mask, key, gradient)  # (B, T, D)
@@ -126,7 +135,7 @@ class Transformer(WritingTransformer):
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dy, dm = (self._like_embedded(embedded) for embedded, *_ in (saved.decoded, saved.encoded))  # (B, T, D), (B, S, D)
         dm.fill(0)
-        with scratch():
+        with scratch():  # dlogits, the largest array of a step, makes room for the blocks' gradients
             dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
             dy[...] = self.output.backward(dlogits, saved.output)
         self._decode_backward(dy, dm, saved.decoded)

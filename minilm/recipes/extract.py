@@ -14,7 +14,7 @@ from minilm.data import pairs
 from minilm.layers.base import Layer
 from minilm.metrics.rouge import rouge, rouge_l
 from minilm.recipes import abstracts, cutting, reports
-from minilm.recipes.padding import side_by_side
+from minilm.recipes.padding import near_lengths, side_by_side
 from minilm.recipes.pretrained_words import VECTORS, WordRecipe, key_of
 from minilm.typing import PathLike
 
@@ -140,10 +140,8 @@ class Extract(WordRecipe):
     def probabilities(self, passages: Sequence[Passage]) -> list[np.ndarray]:
         """For each text, (S,): how likely each of its sentences is to be the one; each is judged by itself."""
         sentences = [ids for passage in passages for ids in self._ids(passage)]
-        order = sorted(range(len(sentences)), key=lambda i: sentences[i].size)
         p = np.empty(len(sentences))
-        for start in range(0, len(order), CHUNK):
-            some = order[start : start + CHUNK]
+        for some in near_lengths(map(len, sentences), CHUNK):
             inputs = self.on_device(side_by_side([sentences[i] for i in some]))
             p[some] = devices.to_host(self.model.probabilities(*inputs))[:, 1]
         return np.split(p, np.cumsum([len(passage.sentences) for passage in passages])[:-1])

@@ -30,10 +30,11 @@ import minilm
 from minilm import devices, tokenizers
 from minilm.files import json_bytes, json_object, read_json, written_whole
 from minilm.layers.loading import blank
+from minilm.pictures import new_figure, write_png
 from minilm.recipes import registry
 from minilm.recipes.state import RecipeState, Row
+from minilm.training import log
 from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Layout
-from minilm.training.log import NO_PLOTS
 from minilm.training.run import load_weights, open_weights, tokenizer_of
 from minilm.training.run_folder import Folder
 from minilm.typing import PathLike
@@ -56,9 +57,9 @@ __all__ = [
     "writers",
 ]
 
-CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
+CONFIG, WEIGHTS, METRICS, SAMPLES = "config.json", "model.safetensors", "metrics.json", "samples.txt"
 NO_RECIPE = "it is no recipe's run, so nothing in it is replaced"
-PLOT, OPTIMIZER = "loss.png", "optimizer.safetensors"
+LOG, PLOT, OPTIMIZER = log.NAME, log.PLOT, "optimizer.safetensors"
 VOCABULARIES = "tokenizer.*.json"
 PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt", "vectors.txt.sha256")  # what `Recipe.pictures` writes
 LAYOUT = Layout(
@@ -168,7 +169,7 @@ def write_results(recipe: Recipe, result: Any, rows: list, validation: Sequence,
         except ImportError:
             drawn = False
     if not drawn:
-        say(NO_PLOTS)
+        say(log.NO_PLOTS)
 
 
 def read(folder: PathLike, device: str = "cpu") -> Any:
@@ -258,16 +259,11 @@ def _log(rows, metric: str) -> str:
 
 def _plot(path: str, rows, metric: str) -> None:
     """The loss, and the metric over it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
-    from matplotlib.figure import Figure
-
-    from minilm.training.log import line_of, steps_below
-
-    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
-    axes = FigureCanvasAgg(figure).figure.subplots()
-    axes.plot([row.step for row in rows], [row.loss for row in rows], **line_of(len(rows)))
+    figure = new_figure((7, 4.2))
+    axes = figure.subplots()
+    axes.plot([row.step for row in rows], [row.loss for row in rows], **log.line_of(len(rows)))
     axes.set_ylabel("training loss")
-    steps_below(axes)
+    log.steps_below(axes)
     axes.grid(alpha=0.25)
     axes.spines["top"].set_visible(False)
     measured = [(row.step, row.metric) for row in rows if row.metric is not None]
@@ -278,8 +274,7 @@ def _plot(path: str, rows, metric: str) -> None:
             right.set_ylim(top=1)  # a share: there is nothing above all of it
         right.spines["top"].set_visible(False)
         right.set_ylabel(f"validation: {metric.replace('_', ' ')}", color="C3")
-    with written_whole(path) as file:
-        figure.savefig(file, format="png")
+    write_png(figure, path)
 
 
 def _write_text(path: str, text: str) -> None:

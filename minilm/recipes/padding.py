@@ -1,13 +1,13 @@
-"""Rows of unequal length side by side."""
+"""Rows of unequal length: which of them are read together, and how they stand side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["side_by_side"]
+__all__ = ["near_lengths", "side_by_side"]
 
 
 def side_by_side(rows: Sequence[ArrayLike], filling: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -16,3 +16,10 @@ def side_by_side(rows: Sequence[ArrayLike], filling: int = 0) -> tuple[np.ndarra
     ids = np.full((len(rows), lengths.max()), filling, np.int64)
     ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
     return ids, lengths
+
+
+def near_lengths(lengths: Iterable[int], most: int = 64) -> Iterator[list[int]]:
+    """The numbers of N rows in groups of up to `most`, the shortest rows first: side by side each group has little padding."""
+    order = np.argsort(np.fromiter(lengths, np.int64), kind="stable").tolist()
+    for start in range(0, len(order), most):
+        yield order[start : start + most]

@@ -14,7 +14,7 @@ from minilm.generation.sequences import beam_targets, greedy_targets
 from minilm.layers.base import Layer
 from minilm.ops import checks
 from minilm.recipes.base import Recipe
-from minilm.recipes.padding import side_by_side
+from minilm.recipes.padding import near_lengths, side_by_side
 
 if TYPE_CHECKING:
     from minilm.interpret.tasks import Decisions
@@ -214,12 +214,10 @@ class PairRecipe(Recipe):
         """The model's targets for some sources; `beams` is the setting's without it."""
         beams = self.options["beams"] if beams is None else beams
         encoded = [self._ids("source", text) for text in texts]
-        order = np.argsort([len(ids) for ids in encoded], kind="stable")
         begin, end = self._special((BEGIN, END))
         limit = {"begin": begin, "end": end, "tokens": self.facts["longest_target"] + 2}
         written = [""] * len(texts)
-        for start in range(0, len(order), AT_ONCE):
-            part = order[start : start + AT_ONCE]
+        for part in near_lengths(map(len, encoded), AT_ONCE):
             source, lengths = self._sources([encoded[i] for i in part])
             if beams <= 1:
                 outputs = greedy_targets(self.model, source, lengths, **limit)

@@ -1,4 +1,4 @@
-"""Plots of the recipes; matplotlib is imported where they are drawn."""
+"""Plots of the recipes: attention maps, and the relations of words."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from minilm.files import written_whole
 from minilm.models import WordVectors
+from minilm.pictures import new_figure, write_png
 
 __all__ = ["attention_maps", "relations"]
 
@@ -28,16 +28,13 @@ def attention_maps(path: str, maps: Sequence[tuple[np.ndarray, list[str], list[s
     ImportError
         matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
-    from matplotlib.figure import Figure
-
     columns = min(2, len(maps))
     rows = -(-len(maps) // columns)
     widest = max(len(source) for _, source, _ in maps)
     tallest = max(len(target) for _, _, target in maps)
     size = (columns * min(10, 2 + 0.24 * widest), rows * min(9, 1.5 + 0.24 * tallest))
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    axes = FigureCanvasAgg(figure).figure.subplots(rows, columns, squeeze=False)
+    figure = new_figure(size, dpi=110)
+    axes = figure.subplots(rows, columns, squeeze=False)
     for each in axes.flat[len(maps) :]:
         each.axis("off")
     for each, (weights, source, target) in zip(axes.flat, maps, strict=False):
@@ -50,8 +47,7 @@ def attention_maps(path: str, maps: Sequence[tuple[np.ndarray, list[str], list[s
         each.set_yticks(range(len(target)), [_shown(token) for token in target], fontsize=8)
         each.set(xlabel="source", ylabel="written")
     figure.colorbar(image, ax=axes, label="weight", shrink=0.6)
-    with written_whole(path) as file:
-        figure.savefig(file, format="png")
+    write_png(figure, path)
 
 
 def _shown(token: str) -> str:
@@ -75,13 +71,10 @@ def relations(path: str, vectors: WordVectors, groups: Mapping[str, list[tuple[s
     ImportError
         matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
-    figure = Figure(figsize=(5 * columns, 4.4 * rows), dpi=110, layout="constrained")
-    axes = FigureCanvasAgg(figure).figure.subplots(rows, columns, squeeze=False)
+    figure = new_figure((5 * columns, 4.4 * rows), dpi=110)
+    axes = figure.subplots(rows, columns, squeeze=False)
     for each in axes.flat[len(groups) :]:
         each.axis("off")
     written = []
@@ -102,8 +95,7 @@ def relations(path: str, vectors: WordVectors, groups: Mapping[str, list[tuple[s
     figure.set_layout_engine("none")
     for each, labels in written:
         _label_pairs(each, *labels)
-    with written_whole(path) as file:
-        figure.savefig(file, format="png")
+    write_png(figure, path)
 
 
 def _label_pairs(axes, words, x, y) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minilm import devices, models, tokenizers
-from minilm.files import written_whole
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
+from minilm.pictures import new_figure, write_png
 from minilm.recipes.padding import side_by_side
 from minilm.recipes.stories import Story, words_of
 
@@ -135,12 +135,11 @@ class Remembering:
 
     def pictures(self, model: Layer, folder: str, examples: Sequence) -> list[str]:
         """hops.png: where each hop looked, for three stories."""
-        from matplotlib.figure import Figure
-
         some = sorted(examples[:40], key=lambda story: abs(len(story.sentences) - 10))[:3]
         answers, looked = self._looked(model, some)
-        figure = Figure(figsize=(9, sum(1.2 + 0.24 * p.shape[1] for p in looked)), dpi=120, layout="constrained")
-        every = figure.subplots(len(some), 1, squeeze=False, height_ratios=[1.2 + 0.24 * p.shape[1] for p in looked])[:, 0]
+        heights = [1.2 + 0.24 * p.shape[1] for p in looked]  # inches
+        figure = new_figure((9, sum(heights)))
+        every = figure.subplots(len(some), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axes, story, answer, p in zip(every, some, answers, looked, strict=True):
             read = story.sentences[-self.options["memory_size"] :]
             first = len(story.sentences) - len(read)
@@ -152,7 +151,4 @@ class Remembering:
             title = f"{story.question}  {answer}  (wanted {story.answer}; * supports it)"
             axes.set_title(title, loc="left", fontsize=9, parse_math=False)
         figure.colorbar(image, ax=list(every), shrink=0.5, pad=0.01, label="weight")
-        path = os.path.join(folder, "hops.png")
-        with written_whole(path) as file:
-            figure.savefig(file, format="png")
-        return [path]
+        return [write_png(figure, os.path.join(folder, "hops.png"))]

@@ -17,7 +17,7 @@ from minilm.mistaken import did_you_mean
 from minilm.models.pretrained import config_from
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.labelled import Labelled
-from minilm.recipes.padding import side_by_side
+from minilm.recipes.padding import near_lengths, side_by_side
 from minilm.recipes.pretrained_words import VECTORS, WordRecipe, key_of
 from minilm.typing import PathLike
 from minilm.weights import read_config
@@ -174,10 +174,8 @@ class Sentiment(WordRecipe):
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities (N, C) of the labels, in the order of ``facts["labels"]``."""
-        order = sorted(range(len(texts)), key=lambda i: self._ids(texts[i]).size)
         probabilities = np.empty((len(texts), len(self.facts["labels"])))
-        for start in range(0, len(order), 64):
-            some = order[start : start + 64]
+        for some in near_lengths(len(self._ids(text)) for text in texts):
             batch = self.on_device(self._padded([texts[i] for i in some]))
             probabilities[some] = devices.to_host(self.model.probabilities(*batch))
         return probabilities

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from minilm.files import written_whole
+from minilm.pictures import new_figure, write_png
 
 __all__ = ["shaded"]
 
@@ -26,9 +26,6 @@ def shaded(path: str, rows: list) -> str:
     str
         `path`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
-    from matplotlib.figure import Figure
-
     lines = []  # (x, y, word, part of the heaviest) of all words, in characters and lines
     labels, y = [], 0
     for weighted, label in rows:
@@ -43,8 +40,8 @@ def shaded(path: str, rows: list) -> str:
             lines.append((x, y, word, weight / heaviest))
             x += len(word) + 1
         y += 2
-    figure = Figure(figsize=((WIDTH + 6) * LETTER, (y + 1) * LINE), dpi=120)
-    axes = FigureCanvasAgg(figure).figure.add_axes((0, 0, 1, 1))
+    figure = new_figure(((WIDTH + 6) * LETTER, (y + 1) * LINE), layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-3, WIDTH + 3), ylim=(y, -1))
     axes.axis("off")
     for y, label in labels:
@@ -52,6 +49,4 @@ def shaded(path: str, rows: list) -> str:
     for x, y, word, part in lines:
         ground = {"boxstyle": "square,pad=0.15", "facecolor": (1.0, 0.62, 0.1, 0.85 * part), "edgecolor": "none"}
         axes.text(x, y, word, family="monospace", fontsize=SIZE, va="center", bbox=ground, parse_math=False)
-    with written_whole(path) as file:
-        figure.savefig(file, format="png")
-    return path
+    return write_png(figure, path)

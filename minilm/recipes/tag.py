@@ -16,7 +16,7 @@ from minilm.mistaken import did_you_mean
 from minilm.models.tagger import Spelling
 from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.conll import Featured, Sentence
-from minilm.recipes.padding import side_by_side
+from minilm.recipes.padding import near_lengths, side_by_side
 from minilm.recipes.pretrained_words import VECTORS, WordRecipe, key_of
 from minilm.typing import PathLike
 
@@ -194,9 +194,7 @@ class Tag(WordRecipe):
 
     def _parts(self, examples: Sequence) -> Iterator[tuple[list[int], tuple]]:
         """Places of examples of near length, and what the model reads of them."""
-        order = sorted(range(len(examples)), key=lambda i: len(examples[i].words))
-        for start in range(0, len(order), 64):
-            some = order[start : start + 64]
+        for some in near_lengths(len(example.words) for example in examples):
             yield some, self._inputs([examples[i] for i in some])
 
     def _allowed(self):

@@ -11,12 +11,10 @@ import numpy as np
 
 from minilm.typing import PathLike
 
-from . import files, word_matrix
+from . import files, word_config, word_matrix
 from .files import field
-from .word_config import counter, integer_keys, plain
 
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
-COUNTERS = ("word_counts", "word_docs", "index_docs", "index_word", "word_index")
 
 
 def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[str]:
@@ -305,7 +303,7 @@ class Word:
         columns = self.num_words or len(self.word_index) + 1
         return word_matrix.of_sequences(list(sequences), columns, mode, self.document_count, self.index_docs)
 
-    # JSON
+    # JSON: its form is in `minilm.tokenizers.word_config`
 
     def get_config(self) -> dict:
         """The settings and counts, as Keras writes them.
@@ -315,23 +313,7 @@ class Word:
         config : dict
             By the constructor's arguments and the attributes; every dictionary among these is a JSON text of its own.
         """
-        settings = ("num_words", "filters", "lower", "split", "char_level", "oov_token", "document_count")
-        config = {name: plain(getattr(self, name)) for name in settings}
-        return {**config, **{name: json.dumps(plain(getattr(self, name))) for name in COUNTERS}}
-
-    def _loadable_config(self) -> dict:
-        """`get_config`; ValueError if it would not be read again, or not as it is."""
-        if self.analyzer is not None:
-            raise ValueError("a tokenizer with an analyzer cannot be saved: a function does not fit into a JSON file")
-        try:
-            config = self.get_config()
-            again = Word._from_config(json.loads(json.dumps(config)))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"this tokenizer cannot be saved: {error}") from None
-        for name in COUNTERS:
-            if dict(getattr(again, name)) != dict(getattr(self, name)):
-                raise ValueError(f"this tokenizer cannot be saved: {name} must map between words (str) and whole numbers")
-        return config
+        return word_config.written(self)
 
     def to_json(self, **kwargs: Any) -> str:
         """The tokenizer as JSON, for `tokenizer_from_json` and Keras's function of that name.
@@ -350,7 +332,7 @@ class Word:
         ValueError
             There is an `analyzer`, or the counts hold something else than words and whole numbers.
         """
-        return json.dumps({"class_name": "Tokenizer", "config": self._loadable_config()}, **kwargs)
+        return json.dumps({"class_name": "Tokenizer", "config": word_config.checked(self, Word)}, **kwargs)
 
     def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file, whole or not at all.
@@ -367,7 +349,7 @@ class Word:
         ValueError
             As of `to_json`.
         """
-        files.write_tokenizer(path, "Word", {"config": self._loadable_config()})
+        files.write_tokenizer(path, "Word", {"config": word_config.checked(self, Word)})
 
     @classmethod
     def load(cls, path: PathLike) -> Word:
@@ -392,26 +374,7 @@ class Word:
 
     @classmethod
     def _from_fields(cls, fields: dict) -> Word:
-        return cls._from_config(field(fields, "config", dict))
-
-    @classmethod
-    def _from_config(cls, config: dict) -> Word:
-        word = cls(
-            num_words=field(config, "num_words", int, optional=True),
-            filters=field(config, "filters", str),
-            lower=field(config, "lower", bool),
-            split=field(config, "split", str),
-            char_level=field(config, "char_level", bool),
-            oov_token=field(config, "oov_token", str, optional=True),
-            document_count=field(config, "document_count", int),
-        )
-        counters = {name: counter(config, name) for name in COUNTERS}
-        word.word_counts.update(counters["word_counts"])
-        word.word_docs.update(counters["word_docs"])
-        word.index_docs.update(integer_keys("index_docs", counters["index_docs"]))
-        word.index_word.update(integer_keys("index_word", counters["index_word"]))
-        word.word_index.update(counters["word_index"])
-        return word
+        return word_config.read(cls, field(fields, "config", dict))
 
     # The two rules everything above uses
 
@@ -462,4 +425,4 @@ def tokenizer_from_json(text: str) -> Word:
         raise ValueError(f"not the JSON of a tokenizer: {error}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"not the JSON of a tokenizer: expected an object, got {type(fields).__name__}")
-    return Word._from_config(field(fields, "config", dict))
+    return word_config.read(Word, field(fields, "config", dict))

@@ -39,6 +39,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from minilm.checksums import file_hash, open_file_hash
+from minilm.training import log, trace
 from minilm.training.state import TrainingState
 from minilm.typing import PathLike
 from minilm.weights import TensorFile
@@ -46,6 +47,7 @@ from minilm.weights import TensorFile
 __all__ = [
     "FILES",
     "RECIPE_STATE",
+    "SAMPLE",
     "STATE",
     "STATES",
     "TRAINING",
@@ -59,6 +61,7 @@ __all__ = [
 
 STATE, RECIPE_STATE = STATES = "training.json", "recipe.json"  # of `minilm train`, and of a recipe
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
+SAMPLE = "sample.txt"  # what the model writes at the end of a run
 ATTEMPTS = 100  # to read while a training process replaces the files
 UNFINISHED = re.compile(r"\.(.+)\.(next|[0-9a-f]{8}\.tmp)")  # a file that waits for its name, or that is not whole
 
@@ -81,7 +84,7 @@ class Layout(NamedTuple):
         return name == self.state or name in self.beside or self.keeps(name)
 
 
-TRAINING = Layout(STATE, FILES, TrainingState.from_json, beside=("log.csv", "trace.f64", "loss.png", "sample.txt"))
+TRAINING = Layout(STATE, FILES, TrainingState.from_json, beside=(log.NAME, trace.NAME, log.PLOT, SAMPLE))
 
 
 def pending(name: str) -> str:

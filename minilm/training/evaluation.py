@@ -1,4 +1,14 @@
-"""How well a model predicts a text: loss, perplexity, bits a character; of masked tokens the accuracy."""
+"""How well a model predicts a text of tokens x_0 ... x_N, of which x_1 ... x_N stand for C characters.
+
+::
+
+    loss               L = -1/N sum_t log p(x_t | tokens before it)    t = 1 ... N, in nats a token
+    perplexity         exp(L)                                          a choice among so many equally probable tokens has loss L
+    bits a character   N L / (C log 2)                                 compares models of different tokens
+
+A recurrent model has read all tokens before x_t; a GPT or a Llama has read those in its window. A BERT predicts tokens that are
+masked: L is the mean over these, and beside it stands the accuracy, the share of them that it finds most probable.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +54,7 @@ class Evaluation(NamedTuple):
 
     @property
     def bits_per_character(self) -> float | None:
-        """Bits a character of the text, which compares models of different tokens. Unknown words count as the token <unk>."""
+        """Bits a character of the text. Unknown words count as the token <unk>."""
         return self.loss * self.tokens / math.log(2) / self.characters if self.characters else None
 
     def to_dict(self) -> dict:
@@ -81,12 +91,12 @@ def evaluate(
 ) -> Evaluation:
     """Mean loss of a model over a stream of tokens.
 
-    A recurrent model's state is carried from the first token to the last. A GPT reads the stream in windows of its context, one
-    after another, each by itself: the first tokens of a window are predicted from few before them.
+    A recurrent model's state is carried from the first token to the last. A GPT or a Llama reads the stream in windows of its
+    context, one after another, each by itself: the first tokens of a window are predicted from few before them.
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining
         The last is measured by what it says of masked tokens: see `evaluate_masked`.
     tokens : array_like of int, shape (N,), N >= 2
     rows, time : int, optional
@@ -121,6 +131,11 @@ def evaluate(
         return evaluate_masked(model, tokens, tokenizer, time=time)
     if not model.carries_state:
         return _evaluate_windows(model, tokens, rows, time)
+    return _evaluate_carried(model, tokens, rows, time, context)
+
+
+def _evaluate_carried(model, tokens, rows: int | None, time: int | None, context: int) -> Evaluation:
+    """The mean loss of a model whose state is carried from one batch to the next."""
     M = tokens.size - 1  # targets
     rows = max(1, min(ROWS, M // 512)) if rows is None else checks.whole("rows", rows, 1, 2**31)
     time = max(1, min(128, LOGITS // (rows * model.config.vocab_size))) if time is None else checks.whole("time", time, 1, 2**31)
@@ -227,7 +242,7 @@ def evaluate_text(
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining
     tokenizer : Tokenizer
     text : Text
         From `minilm.data.text`, or a part of it from ``split``.

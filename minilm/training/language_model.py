@@ -94,8 +94,8 @@ class LanguageModelLoop(Loop):
         self.config, self.tokenizer, self.parts = config, tokenizer, parts
         self.shown = Progress(False, "tokens")
         self._graphed = config.cuda_graphs and config.device != "cpu"
-        self._compute = self._make_step()
-        self._rows = self._compute.rows  # of a batch: those that go through the model here
+        self._step = self._make_step()
+        self._rows = self._step.rows  # of a batch: those that go through the model here
         self._zeros = rows_of(model.initial_state(config.batch), self._rows) if model.carries_state else None
         self.carried = self._zeros
         self._skipped = 0  # steps in a row
@@ -128,9 +128,9 @@ class LanguageModelLoop(Loop):
         batch, keys = self.batches.batch(0), self._keys(0)
         counted = counts(self.model, batch, len(keys))  # (A, losses)
         cleaned, products = self.model.parameters.clean_after_error(), active(self.config.device, self.config.precision)
-        with cleaned, products, self._compute.workspace.step():
-            self._compute.gradients(self._on_device(batch), self._zeros, keys, counted)
-            self._compute.norm()
+        with cleaned, products, self._step.workspace.step():
+            self._step.gradients(self._on_device(batch), self._zeros, keys, counted)
+            self._step.norm()
         self.model.parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
         make_optimizer(self.config, small.parameters).step(0.0)
@@ -156,7 +156,7 @@ class LanguageModelLoop(Loop):
             self.carried = restarted(self.carried, fresh)
         counted = counts(self.model, batch, len(keys))  # (A, losses)
         try:
-            loss, norm, self.carried = self._compute(arrays, self.carried, keys, counted, self.lr)
+            loss, norm, self.carried = self._step(arrays, self.carried, keys, counted, self.lr)
         except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
             reason = non_finite(self, str(error), self._own(arrays), keys[0], error.__cause__)
             if not self._skips(reason):
@@ -206,7 +206,7 @@ class LanguageModelLoop(Loop):
 
     def whole_carried(self) -> State | None:
         """The state that the next step starts from, of all rows of the batch."""
-        return self._compute.whole_state(self.carried)
+        return self._step.whole_state(self.carried)
 
     def restore_carried(self, state: State) -> None:
         """Go on from a state of all rows of the batch."""

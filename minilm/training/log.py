@@ -8,16 +8,30 @@ import sys
 from typing import Any
 
 from minilm import bars
-from minilm.files import named_errors, written_whole
+from minilm.files import named_errors
+from minilm.pictures import new_figure, write_png
 from minilm.streams import Guarded
 from minilm.training.growing_file import GrowingFile, Mark
 from minilm.typing import PathLike
 
-__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "NoLog", "Progress", "line_of", "plot", "read_log", "steps_below"]
+__all__ = [
+    "COLUMNS",
+    "NAME",
+    "NO_PLOTS",
+    "PLOT",
+    "TIMES",
+    "Log",
+    "NoLog",
+    "Progress",
+    "line_of",
+    "plot",
+    "read_log",
+    "steps_below",
+]
 
 NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
 
-NAME = "log.csv"
+NAME, PLOT = "log.csv", "loss.png"
 COLUMNS = ("step", "epoch", "tokens", "lr", "loss", "gradient_norm", "validation_loss", "seconds", "tokens_per_second")
 TIMES = ("seconds", "tokens_per_second")  # columns that differ between two runs that are equal in all else
 HEADER = ",".join(COLUMNS) + "\n"
@@ -106,14 +120,10 @@ def plot(folder: PathLike) -> str | None:
         log.csv cannot be read, or loss.png not be written.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
-        from matplotlib.figure import Figure
+        figure = new_figure((7, 4.2))
     except ImportError:
         return None
-
-    log = read_log(folder)
-    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
-    axes = FigureCanvasAgg(figure).figure.subplots()
+    log, axes = read_log(folder), figure.subplots()
     axes.plot(log["step"], log["loss"], label="training", **line_of(len(log["step"])))
     validated = [(step, loss) for step, loss in zip(log["step"], log["validation_loss"], strict=True) if loss == loss]
     if validated:
@@ -122,10 +132,7 @@ def plot(folder: PathLike) -> str | None:
     steps_below(axes)
     axes.grid(alpha=0.25)
     axes.legend()
-    path = os.path.join(os.fspath(folder), "loss.png")
-    with written_whole(path) as file:
-        figure.savefig(file, format="png")
-    return path
+    return write_png(figure, os.path.join(folder, PLOT))
 
 
 def line_of(points: int) -> dict:

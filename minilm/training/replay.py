@@ -18,7 +18,7 @@ from minilm import data, devices
 from minilm.checksums import file_hash
 from minilm.mistaken import existing_folder
 from minilm.ops import checks
-from minilm.training import kept, snapshot
+from minilm.training import kept, log, snapshot
 from minilm.training.build import corpus_parts, make_model
 from minilm.training.checkpoint import Checkpoint
 from minilm.training.divergence import quiet
@@ -78,7 +78,7 @@ def read_record(folder: PathLike) -> Record:
     state = checkpoint.state
     rows = read_trace(folder, Mark(state.trace_bytes, state.trace_sha256))  # (N, 4)
     if state.log_sha256:
-        _check_log(os.path.join(folder, "log.csv"), state)
+        _check_log(os.path.join(folder, log.NAME), state)
     steps = kept.kept_steps(folder)
     for step in steps:
         Checkpoint.read(kept.folder_of(folder, step))

@@ -14,7 +14,7 @@ from minilm.hub import model_folder
 from minilm.layers.summary import in_a_line
 from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
-from minilm.training.checkpoint import STATE, Checkpoint, holds_run
+from minilm.training.checkpoint import SAMPLE, STATE, Checkpoint, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.corpora import with_text
 from minilm.training.evaluation import Evaluation
@@ -285,6 +285,6 @@ def _sample(trainer: Trainer, model) -> str | None:
         top_p=settings.top_p,
         seed=trainer.config.seed,
     )
-    with written_whole(os.path.join(trainer.folder.path, "sample.txt")) as file:
+    with written_whole(os.path.join(trainer.folder.path, SAMPLE)) as file:
         file.write((text + "\n").encode("utf-8"))
     return text

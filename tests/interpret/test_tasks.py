@@ -165,8 +165,9 @@ def test_an_intent_and_its_slots():
     ids, names, intents = np.array([[2, 7, 4]]), ["O", "B", "I"], list("wxyz")
     p, best = (each[0] for each in model.read(ids))
     options = {"best": best, "classes": intents}
-    first, *tags = explain_tags(model, (ids, None, None), list("abc"), names, **options).decisions
-    order = np.argsort(-p)
+    explained = explain_tags(model, (ids, None, None), list("abc"), names, **options, answer="O B I")
+    (first, *tags), order = explained.decisions, np.argsort(-p)
+    assert explained.answer == f"{intents[order[0]]}: O B I" and explained.labels[0] == f"intent: {intents[order[0]]}"
     assert (first.answer, first.foil) == (intents[order[0]], intents[order[1]]) and len(tags) == 3
     assert first.output == pytest.approx(np.log(p[order[0]] / p[order[1]]))
     for decision in (first, *tags):

@@ -84,13 +84,20 @@ def test_adapters_alone_learn_and_travel_by_their_file(tmp_path):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="targets must name layers of the model, such as down_proj, gate_proj"):
+    with pytest.raises(ValueError, match="targets must name Linear layers of the model, which has down_proj, gate_proj"):
         lora.add(llama(), targets="c_attn")
     with pytest.raises(ValueError, match="has no adapters"):
         lora.save(llama(), tmp_path)
     model = llama()
     lora.add(model)
+    with pytest.raises(ValueError, match="got q_proj, a LoRALinear, v_proj, a LoRALinear"):
+        lora.add(model)
+    model = llama()
+    lora.add(model)
     lora.save(model, tmp_path)
+    for refused in (lora.add, lambda model: lora.load(model, tmp_path)):
+        with pytest.raises(ValueError, match="weights of this Llama are quantized: adapters go into float weights"):
+            refused(quantized.quantize(llama()))
     with pytest.raises(ValueError, match="does not fit the model"):
         lora.load(models.Llama(models.LlamaConfig(**{**SIZES, "num_hidden_layers": 1}, max_position_embeddings=16)), tmp_path)
     content = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -257,7 +264,7 @@ def test_an_onnx_graph_has_no_adapters(tmp_path):
 
 
 def test_what_no_file_says_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="such as .*q_proj.*, got typo"):
+    with pytest.raises(ValueError, match="which has .*q_proj.*, got typo"):
         lora.add(llama(), targets=("q_proj", "typo"))
     with pytest.raises(ValueError, match="with rslora or without, got both"):
         lora.save(adapted(adapted(llama()), rslora=True, targets=("v_proj",)), tmp_path / "a")

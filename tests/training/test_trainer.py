@@ -15,14 +15,14 @@ EPOCHS = {"epochs": 3, "batch": 40, "time": 16, "log_every": 1}  # some 18 steps
 def stepped(trainer, monkeypatch):
     """(state before, state after) of every step of a run."""
     states = []
-    compute = trainer._compute
+    compute = trainer._step
 
     def recorded(batch, state, *arguments, **options):
         result = compute(batch, state, *arguments, **options)
         states.append(tuple(np.array(each) for each in (state, result.state)))  # (layers, B, H), of an LSTM two of them
         return result
 
-    monkeypatch.setattr(trainer, "_compute", recorded)
+    monkeypatch.setattr(trainer, "_step", recorded)
     with np.errstate(all="ignore"):
         while not trainer.finished():
             trainer.step(trainer.batches.batch(trainer.state.step))

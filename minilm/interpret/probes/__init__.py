@@ -21,7 +21,7 @@ def probe_of(model: Explained, tokenizer: Tokenizer | None = None) -> Probe:
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT, Llama or BERTForPreTraining
+    model : RNNLanguageModel, WindowLanguageModel, GPT, Llama or BERTForPreTraining
     tokenizer : Tokenizer, optional
         Of a BERT, which must be told its mask. Ids of the model that it lacks are named nowhere.
 
@@ -64,4 +64,5 @@ def _probe_of(model, tokenizer) -> Probe:
         if mask is None:
             raise ValueError("tokenizer must have a mask token for a BERT, whose predictions are of masked tokens")
         return BERTProbe(model, mask)
-    raise TypeError(f"model must be an RNNLanguageModel, a GPT, a Llama or a BERTForPreTraining, got {type(model).__name__}")
+    kinds = "an RNNLanguageModel, a WindowLanguageModel, a GPT, a Llama or a BERTForPreTraining"
+    raise TypeError(f"model must be {kinds}, got {type(model).__name__}")

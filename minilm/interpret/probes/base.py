@@ -1,4 +1,4 @@
-"""What the explanations need from a model: one interface for recurrent models, GPT and BERT.
+"""What the explanations need from a model: one interface for all families of language models.
 
 A language model is cut in two places, where explanations look into it::
 

@@ -3,13 +3,15 @@
 Each function takes a model and the arrays that it reads, and returns `Decisions`, which `minilm.interpret.write_page` shows and
 `to_json` writes. The recipes call them for the texts that `minilm explain DIR` is given::
 
-    explain_label       MeanClassifier, RecurrentClassifier, BERTClassifier, BERTForSequenceClassification
-    explain_target      Seq2Seq, PointerGenerator, Transformer
-    explain_tags        Tagger, IntentTagger
-    explain_span        Reader, BERTForQuestionAnswering
-    explain_story       MemoryNetwork
+    explain_label         MeanClassifier, RecurrentClassifier, BERTClassifier, BERTForSequenceClassification
+    explain_target        Seq2Seq, PointerGenerator, Transformer
+    explain_tags          Tagger, IntentTagger
+    explain_span          Reader, BERTForQuestionAnswering
+    explain_story         MemoryNetwork
     explain_token_labels  BERTForTokenClassification
-    explain_words       word vectors
+    explain_words         word vectors
+
+`minilm.interpret.tasks.decisions` has what they share: a decision, its F, and integrated gradients of F.
 """
 
 from minilm.interpret.tasks.classification import explain_label

@@ -10,8 +10,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minilm.interpret import prediction
 from minilm.interpret.surprisal import log_probabilities
-from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.interpret.tasks.decisions import (
+    Decision,
+    Decisions,
+    Loss,
+    Place,
+    attributed,
+    check_device,
+    log_odds,
+    most_probable,
+)
 from minilm.layers import AttentionPooling
 from minilm.layers.summary import in_a_line
 from minilm.models import BERTClassifier, BERTForSequenceClassification, MeanClassifier, RecurrentClassifier
@@ -65,8 +75,7 @@ def explain_label(
         return np.repeat(ids[None], len(rows), axis=0)  # (n, S)
 
     def value(rows):
-        log_p = log_probabilities(model.logits(rows_of(rows)))  # (n, C)
-        return log_p[:, answer] - (0 if foil is None else log_p[:, foil])
+        return prediction.forward(model.logits(rows_of(rows)), answer, foil)[0]  # (n,)
 
     def losses(rows):
         terms = [(answer, -1)] + ([] if foil is None else [(foil, 1)])
@@ -75,17 +84,14 @@ def explain_label(
     start = _without_words(model, ids)
     result = attributed(model, place, start, 1, value, losses)
     values = _by_words(model, result.values[0], len(ids))
-    measure = f"log p({labels[answer]})" + ("" if foil is None else f" − log p({labels[foil]})")
-    choices = [(labels[c], float(np.exp(log_p[c]))) for c in np.argsort(-log_p, kind="stable")]
-    against = None if foil is None else labels[foil]
-    decision = Decision.of(
-        result, 0, name="label", answer=labels[answer], foil=against, measure=measure, choices=choices, values=values
-    )
+    chosen, other = labels[answer], None if foil is None else labels[foil]
+    named = {"name": "label", "answer": chosen, "foil": other, "measure": log_odds(chosen, other)}
+    choices = most_probable(np.exp(log_p), labels.__getitem__, most=None)
+    decision = Decision.of(result, 0, **named, choices=choices, values=values)
     maps = {}
     if isinstance(model, RecurrentClassifier) and isinstance(model.pooling, AttentionPooling):
         maps = {"attention over the words": np.asarray(model.attention(ids[None]))}
-    shown = in_a_line(model)
-    return Decisions(text, labels[answer], shown, list(pieces), [decision], maps, about=ABOUT)
+    return Decisions(text, chosen, in_a_line(model), list(pieces), [decision], maps, about=ABOUT)
 
 
 def _place(model) -> Place:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minilm
+from minilm.interpret import prediction
 from minilm.interpret.html_page import frame
 from minilm.interpret.path import Integral, Path, integral
 from minilm.interpret.plain import plain
@@ -25,8 +26,19 @@ from minilm.interpret.probes import untouched
 from minilm.layers.base import Layer
 from minilm.layers.hooks import hooks
 
-__all__ = ["Decision", "Decisions", "Loss", "Place", "attributed", "check_device"]
+__all__ = [
+    "Decision",
+    "Decisions",
+    "Loss",
+    "Place",
+    "Predictions",
+    "attributed",
+    "check_device",
+    "log_odds",
+    "most_probable",
+]
 
+IGNORE = -100  # a target that does not count
 CHUNK = 32  # rows that are read side by side
 MOST_STEPS = 512  # gradients of a decision, about
 
@@ -122,6 +134,39 @@ class Loss(NamedTuple):
 
     arguments: tuple  # of the model's ``forward``
     factor: float  # c
+
+
+class Predictions(NamedTuple):
+    """N decisions of a model with logits (n, T, C): F = log p(answer), less log p(foil) where there is one, each at a place."""
+
+    places: np.ndarray  # (N,) each in [0, T)
+    answers: np.ndarray  # (N,) tokens or labels, each in [0, C)
+    foils: np.ndarray | None  # (N,)
+
+    def value(self, logits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """F (n,) of the decisions `rows` (n,), from the logits of as many copies of the input."""
+        read = logits[np.arange(len(rows)), self.places[rows]]  # (n, C)
+        return prediction.forward(read, self.answers[rows], None if self.foils is None else self.foils[rows])[0]
+
+    def targets(self, rows: np.ndarray, T: int) -> list[tuple[np.ndarray, int]]:
+        """Of each loss in F = sum_k c_k loss_k its targets (n, T), -100 but at the place of a row's decision, and c_k."""
+        terms = []
+        for chosen, factor in ((self.answers, -1), (self.foils, 1)):
+            if chosen is not None:
+                targets = np.full((len(rows), T), IGNORE)  # (n, T)
+                targets[np.arange(len(rows)), self.places[rows]] = chosen[rows]
+                terms.append((targets, factor))
+        return terms
+
+
+def log_odds(answer: str, foil: str | None) -> str:
+    """What F is in words: log p(answer), less log p(foil) where there is one."""
+    return f"log p({answer})" if foil is None else f"log p({answer}) − log p({foil})"
+
+
+def most_probable(p: np.ndarray, name: Callable[[int], str], most: int | None = 8) -> list[tuple[str, float]]:
+    """The `most` largest of the probabilities p (K,), or all with None, with their names: `Decision.choices`."""
+    return [(name(k), float(p[k])) for k in np.argsort(-p, kind="stable")[:most].tolist()]
 
 
 class Place(NamedTuple):

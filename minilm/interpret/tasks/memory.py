@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
-from minilm.interpret.tasks.decisions import Decision, Decisions, check_device
+from minilm.interpret.tasks.decisions import Decision, Decisions, check_device, most_probable
 from minilm.layers.summary import in_a_line
 from minilm.models import MemoryNetwork
 
@@ -80,15 +80,14 @@ def explain_story(
     looked, read, empty = looked[:, : len(sentences)], read[:, : len(sentences)], read[:, len(sentences) :]
     shares = [("the question", of_question), *((f"hop {k + 1}", float(row.sum())) for k, row in enumerate(read))]
     shares += [("the empty place", float(empty.sum()))] * model.empty_place
-    choices = [(names[i], float(np.exp(log_p[i]))) for i in order[:8]]
+    choices = most_probable(np.exp(log_p), names.__getitem__)
     measure = f"score({names[chosen]}) − score({names[other]})"
     decision = Decision(
         "answer", names[chosen], names[other], measure, output, float("nan"), read.sum(axis=0), 0.0, 0, choices, shares
     )
-    shown = in_a_line(model)
     rows = [f"hop {k + 1}" for k in range(len(hops))]
     maps = {"where each hop looked": looked, "what each hop read adds": read}
-    return Decisions(text, names[chosen], shown, list(sentences), [decision], maps, rows, about=ABOUT)
+    return Decisions(text, names[chosen], in_a_line(model), list(sentences), [decision], maps, rows, about=ABOUT)
 
 
 def _place_of(names, name: str) -> int:

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minilm.interpret.path import Integral
 from minilm.interpret.surprisal import log_probabilities
-from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device, most_probable
 from minilm.layers.summary import in_a_line
 from minilm.models import BERTForQuestionAnswering, Reader
 
@@ -85,15 +86,7 @@ def explain_span(
 
     place, x0 = _reader_place(model, arrays) if is_reader else _bert_place(model, arrays)
     result = attributed(model, place, x0, 1, value, losses)
-    values, shares = result.values[0], []
-    if is_reader:
-        T = arrays[0].shape[1]
-        own, match, feature, question = np.split(values, [T, 2 * T, 3 * T])  # (T,) three times, (Q,)
-        values = np.concatenate([question, own + match + feature])  # (Q + T,)
-        names = ("words of the passage", "their match with the question", "whether they stand in it", "words of the question")
-        shares = [(name, float(part.sum())) for name, part in zip(names, (own, match, feature, question), strict=True)]
-        shares += [("without any of these", float(result.baselines[0]))]
-        shares += [("missing in the integral", -float(result.errors[0]))]
+    values, shares = _reader_values(result, arrays[0].shape[1]) if is_reader else (result.values[0], [])
     measure = "log p(span)" + ("" if foil is None else " − log p(other span)")
     logits = model.logits(*arrays)
     start, end = (np.asarray(each[0]) for each in (logits if is_reader else (logits[..., 0], logits[..., 1])))  # (T,) each
@@ -101,8 +94,16 @@ def explain_span(
     decision = Decision.of(
         result, 0, name="span", answer=answer, foil=foil_text, measure=measure, choices=choices, shares=shares, values=values
     )
-    shown = in_a_line(model)
-    return Decisions(text, answer, shown, list(pieces), [decision], about=ABOUT)
+    return Decisions(text, answer, in_a_line(model), list(pieces), [decision], about=ABOUT)
+
+
+def _reader_values(result: Integral, T: int) -> tuple[np.ndarray, list[tuple[str, float]]]:
+    """What each word of the question, and of the passage of T words, did, (Q + T,); and the shares of each kind of vectors."""
+    own, match, feature, question = np.split(result.values[0], [T, 2 * T, 3 * T])  # (T,) three times, (Q,)
+    names = ("words of the passage", "their match with the question", "whether they stand in it", "words of the question")
+    shares = [(name, float(part.sum())) for name, part in zip(names, (own, match, feature, question), strict=True)]
+    shares += [("without any of these", float(result.baselines[0])), ("missing in the integral", -float(result.errors[0]))]
+    return np.concatenate([question, own + match + feature]), shares
 
 
 def _reader_place(model, arrays) -> tuple[Place, object]:
@@ -134,5 +135,5 @@ def _choices(start, end, pieces) -> list[tuple[str, float]]:
     choices = []
     for name, logits in (("starts", start), ("ends", end)):
         p = np.exp(log_probabilities(logits))  # (T,)
-        choices += [(f"{name} at {pieces[t]}", float(p[t])) for t in np.argsort(-p, kind="stable")[:3]]
+        choices += [(f"{name} at {piece}", share) for piece, share in most_probable(p, pieces.__getitem__, 3)]
     return choices

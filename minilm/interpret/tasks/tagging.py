@@ -22,7 +22,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.interpret.tasks.decisions import (
+    Decision,
+    Decisions,
+    Loss,
+    Place,
+    attributed,
+    check_device,
+    log_odds,
+    most_probable,
+)
+from minilm.layers import CRF
 from minilm.layers.summary import in_a_line
 from minilm.models import IntentTagger, Tagger
 from minilm.models.tagger import Spelling
@@ -61,6 +71,7 @@ def explain_tags(
     best : ndarray of integers, shape (T,)
         The tags that were given: what `Tagger.decode` returns.
     text, answer : str
+        What was read, and the tags as they are to be shown; of an `IntentTagger` the class is put before them.
     foil : int, optional
         Why not this tag; without it, at each word, the one that comes nearest. Words that have it are left out.
     classes : list of str
@@ -82,21 +93,17 @@ def explain_tags(
         checks.whole("foil", foil, 0, K)
 
     emissions = model.emissions(*inputs)[0].astype(np.float64)  # (T, K)
-    shares = np.stack([emissions, *_transitions(model.crf, best)], axis=-1)  # (T, K, 3)
-    differences = shares[np.arange(T), best][:, None] - shares  # (T, K, 3)
-    nearest = differences.sum(axis=2)  # (T, K)
-    nearest[np.arange(T), best] = np.inf
-    foils = nearest.argmin(axis=1) if foil is None else np.full(T, foil)  # (T,)
+    parts = _parts(model.crf, emissions, best)  # (T, K, 3)
+    foils = parts.sum(axis=2).argmin(axis=1) if foil is None else np.full(T, foil)  # (T,)
     words = np.flatnonzero(best != foils)  # (N,) that are asked about
     if not len(words):
         raise ValueError(f"the foil must be another tag than the answer, got {tags[foils[0]]!r} for every word")
-    shares = differences[np.arange(T), foils]  # (T, 3)
+    parts = parts[np.arange(T), foils]  # (T, 3)
 
     def value(rows):
-        rows = words[rows]  # (n,)
-        e = model.emissions(*_repeated(inputs, len(rows)))[np.arange(len(rows)), rows].astype(np.float64)  # (n, K)
-        n = np.arange(len(rows))
-        return e[n, best[rows]] - e[n, foils[rows]] + shares[rows, 1:].sum(axis=1)
+        n, rows = np.arange(len(rows)), words[rows]  # (n,) each
+        e = model.emissions(*_repeated(inputs, len(rows)))[n, rows].astype(np.float64)  # (n, K)
+        return e[n, best[rows]] - e[n, foils[rows]] + parts[rows, 1:].sum(axis=1)
 
     def losses(rows):
         rows = words[rows]  # (n,); -log p(y) = log Z - s(y)
@@ -107,21 +114,33 @@ def explain_tags(
 
     result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, len(words), value, losses)
     marginals = np.asarray(model.crf.marginals(emissions[None].astype(model.dtype)))[0]  # (T, K)
-    decisions = [] if not classes else [_of_class(model, inputs, best, classes, other_class)]
+    decisions, labels = [], [f"{pieces[t]}/{tags[best[t]]}" for t in words]
     for n, t in enumerate(words):
-        names = ["emission: the words", f"tag before: {tags[best[t - 1]]}" if t else "start"]
-        names.append(f"tag after: {tags[best[t + 1]]}" if t + 1 < T else "end")
-        choices = [(tags[k], float(marginals[t, k])) for k in np.argsort(-marginals[t], kind="stable")[:8]]
         chosen, other = tags[best[t]], tags[foils[t]]
-        parts = list(zip(names, map(float, shares[t]), strict=True))
-        measure = f"score({chosen}) − score({other})"
-        decisions.append(
-            Decision.of(result, n, name=pieces[t], answer=chosen, foil=other, measure=measure, choices=choices, shares=parts)
-        )
-    labels = [decision.answer for decision in decisions[: len(decisions) - len(words)]]
-    labels += [f"{pieces[t]}/{tags[best[t]]}" for t in words]
-    shown = in_a_line(model)
-    return Decisions(text, answer, shown, list(pieces), decisions, labels=labels, about=ABOUT)
+        named = {"name": pieces[t], "answer": chosen, "foil": other, "measure": f"score({chosen}) − score({other})"}
+        choices, shares = most_probable(marginals[t], tags.__getitem__), _shares([tags[tag] for tag in best], t, parts[t])
+        decisions.append(Decision.of(result, n, **named, choices=choices, shares=shares))
+    if classes:
+        whole = _of_class(model, inputs, best, classes, other_class)
+        decisions, labels = [whole, *decisions], [f"intent: {whole.answer}", *labels]
+        answer = f"{whole.answer}: {answer}"
+    return Decisions(text, answer, in_a_line(model), list(pieces), decisions, labels=labels, about=ABOUT)
+
+
+def _parts(crf: CRF, emissions: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """The three terms of F for each word and each foil y', (T, K, 3): inf where the foil is the word's own tag."""
+    T = len(best)
+    scores = np.stack([emissions, *_transitions(crf, best)], axis=-1)  # (T, K, 3)
+    parts = scores[np.arange(T), best][:, None] - scores  # (T, K, 3)
+    parts[np.arange(T), best] = np.inf
+    return parts
+
+
+def _shares(chosen: list[str], t: int, parts: np.ndarray) -> list[tuple[str, float]]:
+    """The terms of F at word t, (3,), by their names; `chosen` are the names of all words' tags."""
+    before = f"tag before: {chosen[t - 1]}" if t else "start"
+    after = f"tag after: {chosen[t + 1]}" if t + 1 < len(chosen) else "end"
+    return list(zip(("emission: the words", before, after), parts.tolist(), strict=True))
 
 
 def _of_class(model, inputs, best, classes, other_class) -> Decision:
@@ -142,10 +161,9 @@ def _of_class(model, inputs, best, classes, other_class) -> Decision:
         return [Loss(_arguments(model, inputs, tags, c), sign) for c, sign in ((chosen, -1), (other, 1))]
 
     result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, 1, value, losses)
-    choices = [(classes[c], float(p[c])) for c in order[:8]]
     answer, foil = classes[chosen], classes[other]
-    measure = f"log p({answer}) − log p({foil})"
-    return Decision.of(result, 0, name="intent", answer=answer, foil=foil, measure=measure, choices=choices)
+    named = {"name": "intent", "answer": answer, "foil": foil, "measure": log_odds(answer, foil)}
+    return Decision.of(result, 0, **named, choices=most_probable(p, classes.__getitem__))
 
 
 def _repeated(inputs, rows: int) -> list:

@@ -10,7 +10,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
-from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.interpret.tasks.decisions import (
+    Decision,
+    Decisions,
+    Loss,
+    Place,
+    Predictions,
+    attributed,
+    check_device,
+    log_odds,
+    most_probable,
+)
 from minilm.layers.summary import in_a_line
 from minilm.models import BERTForTokenClassification
 from minilm.ops import checks
@@ -18,7 +28,6 @@ from minilm.ops import checks
 __all__ = ["explain_token_labels"]
 
 ABOUT = "By how much each word's label was preferred to another, and what each piece of the text did for it."
-IGNORE = -100
 
 
 def explain_token_labels(
@@ -72,32 +81,25 @@ def explain_token_labels(
         kept, other = np.flatnonzero(best != foil), np.full(len(words), foil)
         if not len(kept):
             raise ValueError(f"the foil must be another label than the answer, got {labels[foil]!r} for every word")
-    at = np.asarray(places)[kept]  # (n,)
+    predictions = Predictions(np.asarray(places)[kept], best[kept], other[kept])
 
-    def rows_of(rows):
+    def repeated(rows):
         return np.repeat(ids[None], len(rows), axis=0)  # (n, T)
 
     def value(rows):
-        log_p = log_probabilities(model.logits(rows_of(rows)))[np.arange(len(rows)), at[rows]]  # (n, C)
-        return log_p[np.arange(len(rows)), best[kept[rows]]] - log_p[np.arange(len(rows)), other[kept[rows]]]
+        return predictions.value(model.logits(repeated(rows)), rows)  # (n,)
 
     def losses(rows):
-        terms = []
-        for names, sign in ((best, -1), (other, 1)):
-            targets = np.full((len(rows), len(ids)), IGNORE)
-            targets[np.arange(len(rows)), at[rows]] = names[kept[rows]]
-            terms.append(Loss((rows_of(rows), targets), sign))
-        return terms
+        return [Loss((repeated(rows), targets), factor) for targets, factor in predictions.targets(rows, len(ids))]
 
     table = model.bert.embeddings.word_embeddings.weight.value
     place = Place.of("bert.embeddings.LayerNorm")
     result = attributed(model, place, lambda x: x - table[ids], len(kept), value, losses)
     decisions = []
     for n, word in enumerate(kept):
-        choices = [(labels[c], float(np.exp(log_p[word, c]))) for c in np.argsort(-log_p[word], kind="stable")[:8]]
+        choices = most_probable(np.exp(log_p[word]), labels.__getitem__)
         name, against = labels[best[word]], labels[other[word]]
-        measure = f"log p({name}) − log p({against})"
+        measure = log_odds(name, against)
         decisions.append(Decision.of(result, n, name=words[word], answer=name, foil=against, measure=measure, choices=choices))
-    shown = in_a_line(model)
     spelled = [f"{words[word]}/{labels[best[word]]}" for word in kept]
-    return Decisions(text, answer, shown, list(pieces), decisions, labels=spelled, about=ABOUT)
+    return Decisions(text, answer, in_a_line(model), list(pieces), decisions, labels=spelled, about=ABOUT)

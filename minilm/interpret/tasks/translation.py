@@ -8,18 +8,27 @@ baseline F(x0).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
-from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.interpret.tasks.decisions import (
+    Decision,
+    Decisions,
+    Loss,
+    Place,
+    Predictions,
+    attributed,
+    check_device,
+    log_odds,
+    most_probable,
+)
 from minilm.layers.summary import in_a_line
 from minilm.models import PointerGenerator, Seq2Seq, Transformer
 
 __all__ = ["explain_target"]
 
-TOP = 8  # tokens that are named for each place
 ABOUT = (
     "What each piece of the source did for the chosen piece of the target, given those before it: blue made it more probable, "
     "red less. What the baseline holds, the words before it said already."
@@ -33,7 +42,7 @@ def explain_target(
     *,
     begin: int,
     source_pieces: Sequence[str],
-    spell: object,
+    spell: Callable[[int], str],
     text: str = "",
     answer: str = "",
     foil: np.ndarray | None = None,
@@ -58,56 +67,41 @@ def explain_target(
     """
     check_device(model)
     source, target = np.asarray(source), np.asarray(target)
-    places, targets, foils = _questions(target, foil)
+    predictions = _predictions(target, foil)
     inputs = np.concatenate([[begin], target[:-1]])  # (T,)
 
     def repeated(rows):
         return np.repeat(source[None], len(rows), axis=0), np.repeat(inputs[None], len(rows), axis=0)
 
     def value(rows):
-        logits = model.logits(*repeated(rows))  # (n, T, V)
-        log_p = log_probabilities(logits[np.arange(len(rows)), places[rows]])  # (n, V)
-        F = log_p[np.arange(len(rows)), targets[rows]]
-        return F if foils is None else F - log_p[np.arange(len(rows)), foils[rows]]
+        return predictions.value(model.logits(*repeated(rows)), rows)  # (n,)
 
     def losses(rows):
-        terms = []
-        for chosen, sign in ((targets, -1), (foils, 1)):
-            if chosen is not None:
-                labels = np.full((len(rows), len(inputs)), -100)  # (n, T): one of each row counts
-                labels[np.arange(len(rows)), places[rows]] = chosen[rows]
-                sources, before = repeated(rows)
-                terms.append(Loss((sources, before, labels), sign))
-        return terms
+        return [Loss((*repeated(rows), targets), factor) for targets, factor in predictions.targets(rows, len(inputs))]
 
+    places, answers, foils = predictions
     result = attributed(model, *_place(model, source), len(places), value, losses)
     log_p = log_probabilities(model.logits(source[None], inputs[None])[0])  # (T, V)
     values = result.values[:, ::-1] if isinstance(model, Seq2Seq) and model.config.reverse else result.values
     decisions = []
     for n, t in enumerate(places):
-        best = np.argsort(-log_p[t], kind="stable")[:TOP]
-        chosen, other = spell(int(targets[n])), None if foils is None else spell(int(foils[n]))
-        measure = f"log p({chosen})" + ("" if other is None else f" − log p({other})")
-        choices = [(spell(int(i)), float(np.exp(log_p[t, i]))) for i in best]
-        decisions.append(
-            Decision.of(
-                result, n, name=f"piece {t + 1}", answer=chosen, foil=other, measure=measure, choices=choices, values=values[n]
-            )
-        )
-    shown = in_a_line(model)
+        chosen, other = spell(int(answers[n])), None if foils is None else spell(int(foils[n]))
+        named = {"name": f"piece {t + 1}", "answer": chosen, "foil": other, "measure": log_odds(chosen, other)}
+        choices = most_probable(np.exp(log_p[t]), spell)
+        decisions.append(Decision.of(result, n, **named, choices=choices, values=values[n]))
     maps = {name: weights[places] for name, weights in _attention(model, source, inputs).items()}
-    return Decisions(text, answer, shown, list(source_pieces), decisions, maps, about=ABOUT)
+    return Decisions(text, answer, in_a_line(model), list(source_pieces), decisions, maps, about=ABOUT)
 
 
-def _questions(target, foil):
-    """Places (N,), the tokens there, and those of the foil, or None."""
+def _predictions(target, foil) -> Predictions:
+    """Of every token of the target; with a foil, of the first that differs from the foil's."""
     if foil is None:
-        return np.arange(len(target)), target, None
+        return Predictions(np.arange(len(target)), target, None)
     shared = min(len(target), len(foil))
     differ = np.flatnonzero(target[:shared] != np.asarray(foil)[:shared])
     if not differ.size:
         raise ValueError("the foil must be another target than the answer, got the same or the beginning of it")
-    return differ[:1], target[differ[:1]], np.asarray(foil)[differ[:1]]
+    return Predictions(differ[:1], target[differ[:1]], np.asarray(foil)[differ[:1]])
 
 
 def _place(model, source):
