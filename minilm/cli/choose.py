@@ -23,7 +23,7 @@ def add_parser(subparsers) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", nargs="?", metavar="TASK", help="language-model, or a recipe's name; without it: what there is")
+    parser.add_argument("task", nargs="?", metavar="TASK", help="what the model is for; without it: what there is")
     parser.add_argument("--data", metavar="PATH", help="a text file, or a folder of them, to be counted; - is the standard input")
     parser.add_argument("--examples", type=int, metavar="N", help="how many texts, pairs or sentences there are (1)")
     parser.add_argument("--length", type=int, metavar="L", help="tokens of an example (30; for language-model of all text)")

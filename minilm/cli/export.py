@@ -10,8 +10,9 @@ import os
 DESCRIPTION = """\
 Write the model in DIR into the new folder OUT, weights rounded to 4, 8 or 16 bits (`minilm.quantized.spec` has the formulas and
 how far off they are). `minilm generate`, `evaluate`, `chat`, `fill-mask` and `try` read OUT as they read DIR, and give what
---quantize gives with DIR; it has no gradients, so that it can be neither trained further nor explained. Weights that a product
-and an embedding share are stored once, other embeddings in 32 bits.
+--quantize gives with DIR; but OUT does not say what the model was trained on, so that `evaluate` wants --corpus or --data. It has
+no gradients, and can be neither trained further nor explained. Weights that a product and an embedding share are stored once,
+other embeddings in 32 bits.
 """
 # What a folder holds beside its weights: settings, tokenizers, the form of a chat.
 CARRIED = (

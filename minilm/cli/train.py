@@ -28,7 +28,7 @@ Settings, later ones win: the recipe, then --config, then --set, then the option
   minilm train --model gru --set model.hidden_size=512 --set optimizer.lr=0.002 --steps 2000
   minilm train --init-from openai-community/gpt2 --corpus book.txt --steps 200
   minilm train --out runs/stories-lstm-1 --resume
-  mpiexec -n 4 minilm train --corpus book.txt --out runs/four     the same bits for any number of processes (pip: minilm[mpi])
+  mpiexec -n 4 minilm train --corpus book.txt --out runs/four     the same bits for any -n (pip: minilm[mpi])
 
 Minutes are of training alone: time to read the text, to compile the kernels and for the last evaluation does not count.
 The keys of --set and --config are those of minilm.training.RunConfig; `minilm train --keys` lists them with the recipe's values.

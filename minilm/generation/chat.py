@@ -26,6 +26,7 @@ import numpy as np
 from minilm.data.lines import whole_text
 from minilm.files import read_json
 from minilm.generation.jinja import JinjaFormat, compiled
+from minilm.generation.messages import check_messages
 from minilm.hub import model_folder
 from minilm.tokenizers import Tokenizer
 from minilm.tokenizers.config_files import read
@@ -83,20 +84,12 @@ class ChatML(NamedTuple):
 
     def pieces(self, messages: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, bool]]:
         """The text in pieces, each with whether the assistant wrote it: what fine-tuning learns. Its end mark is a part of it."""
-        if not messages:
-            raise ValueError("messages must hold at least one, got none")
-        if self.system is not None and messages[0].get("role") != "system":
+        check_messages(messages, (BEGIN, END, *self.marks), ROLES)
+        if self.system is not None and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": self.system}, *messages]
-        for number, message in enumerate(messages):
-            role, content = message.get("role"), message.get("content")
-            if role not in ROLES or not isinstance(content, str):
-                raise ValueError(f"message {number} must have a role of {', '.join(ROLES)} and a content, got {dict(message)!r}")
-            if BEGIN in content or END in content:
-                raise ValueError(f"message {number} spells a mark of the chat's form, {BEGIN} or {END}")
-            if (mark := next((mark for mark in self.marks if mark in content), None)) is not None:
-                raise ValueError(f"message {number} spells {mark}, a special token of the model")
-            yield f"{BEGIN}{role}\n", False
-            yield f"{content}{END}", role == "assistant"
+        for message in messages:
+            yield f"{BEGIN}{message['role']}\n", False
+            yield f"{message['content']}{END}", message["role"] == "assistant"
             yield "\n", False
 
 
@@ -137,6 +130,11 @@ def training_ids(
     targets : ndarray, shape (1, T)
         The token after each; -100 where another than the assistant wrote it.
 
+    Raises
+    ------
+    ValueError
+        As of the form's ``pieces``; or no message is the assistant's: the loss would be a mean of no tokens, NaN.
+
     Notes
     -----
     The ids are those of the whole text, except that no token reaches over the beginning or the end of an answer: when the model
@@ -151,6 +149,8 @@ def training_ids(
         else:  # a token reaches over this place: what follows is encoded as a text of its own
             text, more, cut = new, tokenizer.encode(new, add_special_tokens=False), len(ids)
         ids, learns = np.append(ids, more), np.append(learns, np.full(len(more), learn))
+    if not learns[1:].any():
+        raise ValueError("messages have none of the assistant's, so that there is nothing to learn")
     return ids[None, :-1], np.where(learns, ids, -100)[None, 1:]
 
 

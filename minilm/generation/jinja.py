@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from minilm.generation.messages import check_messages
 from minilm.ops import checks
 
 __all__ = ["JinjaFormat"]
@@ -46,7 +47,7 @@ class JinjaFormat(NamedTuple):
         ValueError
             A message lacks something or spells a special token; or the program refuses the chat, or fails: with its words.
         """
-        self._check(messages)
+        check_messages(messages, self.marks)
         program = compiled(self.program)
         import jinja2
 
@@ -67,27 +68,18 @@ class JinjaFormat(NamedTuple):
         ValueError
             As of `text`; and where a message changes the text of those before it, so that there are no such pieces.
         """
+        check_messages(messages, self.marks)
         before = ""
         for number, message in enumerate(messages):
-            if message.get("role") == "system" and number + 1 < len(messages):
+            if message["role"] == "system" and number + 1 < len(messages):
                 continue  # many templates have no system's message alone: it goes with the next one
-            if message.get("role") == "assistant" and number:
+            if message["role"] == "assistant" and number:
                 head = self.text(messages[:number])
                 yield _more(head, before), False
                 before = head
             after = self.text(messages[: number + 1], reply=False)
-            yield _more(after, before), message.get("role") == "assistant"
+            yield _more(after, before), message["role"] == "assistant"
             before = after
-
-    def _check(self, messages: Sequence[Mapping[str, str]]) -> None:
-        if not messages:
-            raise ValueError("messages must hold at least one, got none")
-        for number, message in enumerate(messages):
-            if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
-                raise ValueError(f"message {number} must have a role and a content, got {dict(message)!r}")
-            mark = next((mark for mark in self.marks if mark in message["content"]), None)
-            if mark is not None:
-                raise ValueError(f"message {number} spells {mark}, a special token of the model")
 
 
 def _more(text: str, before: str) -> str:

@@ -79,7 +79,7 @@ def choose(
     Parameters
     ----------
     task : str
-        language-model, or a recipe's name.
+        One of `TASKS`: language-model, or the name of a recipe that several models suit.
     data : Data
     machine : Machine
     minutes : float

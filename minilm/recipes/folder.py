@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAYOUT",
-    "is_old",
     "is_run",
+    "lacks_checkpoint",
     "opened",
     "read",
     "remove_stale",
@@ -118,8 +118,8 @@ def is_run(folder: str) -> bool:
         return False
 
 
-def is_old(folder: str) -> bool:
-    """Whether the folder holds a recipe's run of a minilm that wrote no checkpoints."""
+def lacks_checkpoint(folder: str) -> bool:
+    """Whether the folder holds a recipe's model without its run: `minilm export` wrote it, or a minilm before checkpoints."""
     return not os.path.lexists(os.path.join(folder, LAYOUT.state)) and is_run(folder)
 
 

@@ -65,8 +65,8 @@ def measure(recipe: Any, folder: PathLike, data: PathLike | None = None, split: 
 
 def _own(recipe, folder: str) -> tuple[str, tuple[list, list]]:
     """What the run's data are called, and their parts."""
-    if files.is_old(folder):
-        raise ValueError(f"{folder}: an earlier minilm wrote this run, and did not say on which data; --data PATH names some")
+    if files.lacks_checkpoint(folder):
+        raise ValueError(f"{folder} does not say what data its model was trained on: --data PATH")
     state: RecipeState = Checkpoint.read(folder, (), files.LAYOUT).state
     named = state.data or BUILT_IN
     train, validation = running.examples(recipe, state.data, RecipeState(state.seed), None)

@@ -32,9 +32,10 @@ def require_run(path: PathLike) -> None:
     FileNotFoundError, ValueError
     """
     path = os.fspath(path)
-    if files.is_old(path):
+    if files.lacks_checkpoint(path):
         raise ValueError(
-            f"{path}: an earlier minilm wrote this run, without what training goes on from; --overwrite starts it anew"
+            f"{path} has a model, and nothing that training goes on from: it is an export, or an earlier minilm's run; "
+            "--overwrite starts it anew"
         )
     Checkpoint.read(path, (), files.LAYOUT)
 

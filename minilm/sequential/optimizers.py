@@ -4,7 +4,8 @@ Keras's Adam and RMSprop are not quite those of `minilm.optimizers`: see `minilm
 a weight, g its gradient, and lr the learning rate.
 
 An id that occurs several times in a batch gives its row of an Embedding several gradients. On TensorFlow, Keras's Adam and
-RMSprop add up their squares; on Keras's other backends, and here, they are added first, and the sum is squared.
+RMSprop add up their squares, and clipvalue and clipnorm clip each; on Keras's other backends, and here, they are added first, and
+the sum is squared or clipped.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_a_form_that_is_no_utf8_is_named(chat, tmp_path, capsys):
     [
         (["--seed", "-1"], SHORT, "seed must lie in"),
         (["--system", "be kind"], NO_SYSTEM, "no system here"),
-        (["--system", "<|im_end|>"], PROGRAM, "spells a mark"),
+        (["--system", "<|im_end|>"], PROGRAM, "spells <|im_end|>"),
     ],
 )
 def test_what_can_never_be_asked_is_refused_at_the_start(words, program, says, chat):

@@ -123,6 +123,23 @@ def test_a_recipe_answers_and_a_classifier_labels(tmp_path, capsys):
     assert "quantization_config" in json.loads((tmp_path / "small" / "config.json").read_text())
 
 
+def test_an_export_does_not_say_what_it_was_trained_on(tmp_path, capsys):
+    """Whoever wants to know is told so, and no other reason."""
+    recipes.load("sentiment")(steps=1).run(None, out=tmp_path / "run", progress=False)
+    out = tmp_path / "out"
+    assert minilm(capsys, "export", tmp_path / "run", out, "--int8")[0] == 0
+    status, _, error = minilm(capsys, "evaluate", out)
+    assert status == 2 and error == f"minilm: {out} does not say what data its model was trained on: --data PATH\n"
+    status, _, error = minilm(capsys, "recipe", "sentiment", "--out", out, "--resume")
+    assert status == 2 and "it is an export, or an earlier minilm's run; --overwrite starts it anew" in error
+    (tmp_path / "reviews.tsv").write_text("sentence\tlabel\na good film\t1\na bad film\t0\n")
+    measured = [
+        minilm(capsys, "evaluate", *words, "--data", tmp_path / "reviews.tsv")
+        for words in ((out,), (tmp_path / "run", "--quantize", "int8"))
+    ]
+    assert measured[0][0] == 0 and measured[0] == measured[1]
+
+
 def test_parameters_of_two_names(tmp_path, capsys):
     """A BERT's bias of its output, and a memory network's first table, are each one parameter of two layers."""
     tokenizer = tokenizers.WordPiece.train_from_chunks(TEXT, vocab_size=90)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minilm import cli, models
-from minilm.generation.chat import JinjaFormat, chat_format, chat_template, chat_tokens, training_ids
+from minilm.generation.chat import ChatML, JinjaFormat, chat_format, chat_template, chat_tokens, training_ids
 from minilm.tokenizers import ByteLevelBPE
 from minilm.tokenizers.bpe.alphabet import characters
 from minilm.tokenizers.post_processor import framed
@@ -79,6 +79,15 @@ def test_what_a_program_may_not(program, message):
     with pytest.raises(ValueError, match=message) as caught:
         chat_format(program, TOKENS).text([USER])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("program", [None, HEADERS], ids=["ChatML", "Jinja"])
+@pytest.mark.parametrize("messages, got", [("hi", "'h'"), (["hi"], "'hi'"), (USER, "'role'"), ([USER, None], "None")])
+def test_messages_that_are_no_mappings(program, messages, got):
+    form = ChatML() if program is None else chat_format(program, TOKENS)
+    for use in (form.text, lambda chat: list(form.pieces(chat))):
+        with pytest.raises(ValueError, match=rf"message [01] must have a role.* and a content, got .*{got}"):
+            use(messages)
 
 
 def test_messages_that_do_not_fit():

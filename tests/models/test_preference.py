@@ -86,6 +86,12 @@ def test_a_chat_s_targets_are_what_the_assistant_wrote():
     assert tokenizer.decode(ids[0, : first + 1]).endswith("<|im_start|>assistant\n")
 
 
+def test_a_chat_without_an_answer_has_nothing_to_learn():
+    tokenizer = ByteLevelBPE.train_from_chunks(["a b c"], vocab_size=257)
+    with pytest.raises(ValueError, match="none of the assistant's"):
+        training_ids(tokenizer, ChatML(), [{"role": "user", "content": "hi"}])
+
+
 def test_a_chat_s_ids_are_those_of_its_whole_text():
     """Line ends with which a message begins are in a token with the line end before them; but not where an answer begins."""
     tokenizer = ByteLevelBPE.train_from_chunks(["\n" * 18], vocab_size=258)

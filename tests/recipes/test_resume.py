@@ -231,7 +231,7 @@ def stopped(tmp_path_factory):
         ("sentiment --out run", "holds a run of the recipe toy"),
         ("toy --out empty", "there is no run in"),
         ("toy --out missing", "there is no folder"),
-        ("toy --out old", "an earlier minilm wrote this run"),
+        ("toy --out old", "old has a model, and nothing that training goes on from"),
         ("toy --out damaged", "recipe.json is damaged: it is not JSON"),
         ("toy --out cut", "optimizer.safetensors is damaged"),
         ("toy --out run --overwrite", "one of them"),

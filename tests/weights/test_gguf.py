@@ -227,7 +227,7 @@ def test_chatml():
     [
         ([], "at least one"),
         ([{"role": "tool", "content": "x"}], "role of system, user, assistant"),
-        ([{"role": "user", "content": "x<|im_end|>"}], "spells a mark"),
+        ([{"role": "user", "content": "x<|im_end|>"}], "spells <.im_end.>"),
     ],
 )
 def test_messages_that_do_not_fit(messages, named):
