@@ -5,7 +5,7 @@ import re
 import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test fetches anything
-# Read when Numba is: to write each function that it tries in colour, for a message nobody sees, is some 5 % of compiling.
+# Read when Numba is, which else writes each function that it tries in colour, for a message that nobody sees.
 os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 
 import hypothesis

@@ -49,16 +49,17 @@ def run(args) -> int:
             models = dict.fromkeys(each.model for each in planner.candidates(name, planner.Data(1000, 30_000, 1000)))
             print(f"{name:<16}{', '.join(models)} ({task.unit}s)")
         return 0
-    if args.task is not None:
-        planner.require_task(args.task)  # before anything is measured
+    memory = None if args.memory is None else args.memory * 2**30
+    if args.task is not None:  # what is wrong is refused before anything is measured
+        planner.require_task(args.task)
         data = _data(args)
+        planner.check_limits(data, args.minutes, memory)
     machine = machine_of(args)
     if args.save_machine:
         machine.save(args.save_machine)
     if args.task is None:
         print(machine.summary())
         return 0
-    memory = None if args.memory is None else args.memory * 2**30
     where = args.data or "PATH"
     advice = planner.choose(args.task, data, machine, minutes=args.minutes, memory=memory, where=where)
     if args.json:

@@ -13,7 +13,7 @@ from minilm.planner.candidates import TASKS, Candidate, Data, candidates
 from minilm.planner.cost import Cost
 from minilm.planner.dataset import data_of
 from minilm.planner.hardware import Machine, machine
-from minilm.planner.selection import Advice, Estimate, choose, estimate, require_task
+from minilm.planner.selection import Advice, Estimate, check_limits, choose, estimate, require_task
 
 __all__ = [
     "TASKS",
@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "Machine",
     "candidates",
+    "check_limits",
     "choose",
     "data_of",
     "estimate",

@@ -94,11 +94,9 @@ def choose(
     Advice
     """
     require_task(task)
-    minutes = checks.number("minutes", minutes, 0, math.inf, low_open=True, high_open=True)
+    check_limits(data, minutes, memory)
     limited = memory is not None
-    memory = USABLE * machine.memory if memory is None else checks.number("memory", memory, 0, math.inf, low_open=True)
-    for name in ("examples", "tokens", "vocabulary"):
-        checks.whole(name, getattr(data, name), 1, 2**62)
+    memory = USABLE * machine.memory if memory is None else memory
     estimates = [estimate(each, data, machine, minutes, memory, TASKS[task].passes) for each in candidates(task, data, where)]
     orders = {id(e): each.order for e, each in zip(estimates, candidates(task, data, where), strict=True)}
     # a difference of a hundredth does not count: then the preferred family, and within a family the smaller model
@@ -128,6 +126,15 @@ def require_task(task: str) -> None:
     """ValueError with the nearest name if there is no such task."""
     if task not in TASKS:
         raise ValueError(f"there is no task {task!r}; {did_you_mean(task, TASKS)}")
+
+
+def check_limits(data: Data, minutes: float, memory: float | None = None) -> None:
+    """What `choose` wants of its numbers, for who would measure a machine first; ValueError or TypeError names what is wrong."""
+    for name in ("examples", "tokens", "vocabulary"):
+        checks.whole(name, getattr(data, name), 1, 2**62)
+    checks.number("minutes", minutes, 0, math.inf, low_open=True, high_open=True)
+    if memory is not None:
+        checks.number("memory", memory, 0, math.inf, low_open=True)
 
 
 def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float, memory: float, passes: int) -> Estimate:

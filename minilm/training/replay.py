@@ -133,7 +133,7 @@ def planned(record: Record, start: int | None = None, steps: int | None = None) 
     steps = state.step - start if steps is None else checks.whole("steps", steps, 1, 2**63)
     last = min(start + steps, state.step)
     if state.config.minutes is not None and any(step not in record.rows for step in range(start + 1, last + 1)):
-        raise ValueError(f"{record.folder} cannot be replayed: its rates followed the clock, and it has no trace.f64 of them")
+        raise ValueError(f"{record.folder} cannot be replayed: its rates followed the clock, and are on no record")
     return start, last
 
 

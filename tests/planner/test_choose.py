@@ -47,7 +47,17 @@ def test_mistakes_are_told_in_one_line(machine, capsys, tmp_path, argv, says):
     assert says in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("argv", [["sentiment", "--minutes", "3"], ["nope"], ["sentiment", "--data", "no/such/file"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sentiment", "--minutes", "3"],
+        ["nope"],
+        ["sentiment", "--data", "no/such/file"],
+        ["sentiment", "--examples", "-1"],
+        ["sentiment", "--examples", "5", "--minutes", "0"],
+        ["sentiment", "--examples", "5", "--memory", "-2"],
+    ],
+)
 def test_nothing_is_measured_for_a_question_without_an_answer(argv, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
     monkeypatch.setattr(planner.Machine, "measure", classmethod(lambda cls: pytest.fail("measured")))
