@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(config, items):
         return
     for item in items:
         if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="takes a minute or more: pytest -m slow"))
+            item.add_marker(pytest.mark.skip(reason="not in the ordinary run: pytest -m slow"))
 
 
 @pytest.hookimpl(optionalhook=True)
