@@ -78,7 +78,7 @@ def test_minutes(tiny, tmp_path):
     training.train(tiny(minutes=0.005), out=tmp_path / "run")
     record = read_record(tmp_path / "run")
     assert replay(record).fault is None
-    with pytest.raises(ValueError, match="followed the clock, and it has no trace"):
+    with pytest.raises(ValueError, match="followed the clock, and are on no record"):
         replay(record._replace(rows={}))
 
 
