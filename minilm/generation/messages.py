@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from minilm.ops import checks
 
@@ -10,7 +10,7 @@ __all__ = ["check_messages"]
 
 
 def check_messages(messages: Sequence[Mapping[str, str]], marks: Iterable[str] = (), roles: Sequence[str] = ()) -> None:
-    """ValueError unless `messages` are a chat, no message of which spells one of `marks`.
+    """Refuse what is no chat, or has a message that spells one of `marks`.
 
     Parameters
     ----------
@@ -20,8 +20,17 @@ def check_messages(messages: Sequence[Mapping[str, str]], marks: Iterable[str] =
         Special tokens of the form or the model: a message that spells one would speak for another.
     roles : sequence of str
         The roles there are; any without it.
+
+    Raises
+    ------
+    TypeError
+        `messages` is no list or the like.
+    ValueError
+        There is no message, or one of them is not such a mapping: names it.
     """
-    if not len(messages):
+    if not isinstance(messages, Collection):
+        raise TypeError(f"messages must be a list of mappings, got {checks.describe(messages)}")
+    if not messages:
         raise ValueError("messages must hold at least one, got none")
     for number, message in enumerate(messages):
         role, content = (message.get("role"), message.get("content")) if isinstance(message, Mapping) else (None, None)

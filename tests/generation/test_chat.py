@@ -88,6 +88,9 @@ def test_messages_that_are_no_mappings(program, messages, got):
     for use in (form.text, lambda chat: list(form.pieces(chat))):
         with pytest.raises(ValueError, match=rf"message [01] must have a role.* and a content, got .*{got}"):
             use(messages)
+        for unsized in (None, iter([USER])):
+            with pytest.raises(TypeError, match="messages must be a list of mappings, got"):
+                use(unsized)
 
 
 def test_messages_that_do_not_fit():
