@@ -48,6 +48,10 @@ class JinjaFormat(NamedTuple):
             A message lacks something or spells a special token; or the program refuses the chat, or fails: with its words.
         """
         check_messages(messages, self.marks)
+        return self._text(messages, reply)
+
+    def _text(self, messages: Sequence[Mapping[str, str]], reply: bool) -> str:
+        """`text` of messages that are checked."""
         program = compiled(self.program)
         import jinja2
 
@@ -74,10 +78,10 @@ class JinjaFormat(NamedTuple):
             if message["role"] == "system" and number + 1 < len(messages):
                 continue  # many templates have no system's message alone: it goes with the next one
             if message["role"] == "assistant" and number:
-                head = self.text(messages[:number])
+                head = self._text(messages[:number], True)
                 yield _more(head, before), False
                 before = head
-            after = self.text(messages[: number + 1], reply=False)
+            after = self._text(messages[: number + 1], False)
             yield _more(after, before), message["role"] == "assistant"
             before = after
 

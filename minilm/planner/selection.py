@@ -94,7 +94,7 @@ def choose(
     Advice
     """
     require_task(task)
-    check_limits(data, minutes, memory)
+    minutes, memory = check_limits(data, minutes, memory)
     limited = memory is not None
     memory = USABLE * machine.memory if memory is None else memory
     estimates = [estimate(each, data, machine, minutes, memory, TASKS[task].passes) for each in candidates(task, data, where)]
@@ -128,13 +128,12 @@ def require_task(task: str) -> None:
         raise ValueError(f"there is no task {task!r}; {did_you_mean(task, TASKS)}")
 
 
-def check_limits(data: Data, minutes: float, memory: float | None = None) -> None:
-    """What `choose` wants of its numbers, for who would measure a machine first; ValueError or TypeError names what is wrong."""
+def check_limits(data: Data, minutes: float, memory: float | None = None) -> tuple[float, float | None]:
+    """Minutes and memory as `choose` takes them; ValueError or TypeError names which of its numbers is wrong."""
     for name in ("examples", "tokens", "vocabulary"):
         checks.whole(name, getattr(data, name), 1, 2**62)
-    checks.number("minutes", minutes, 0, math.inf, low_open=True, high_open=True)
-    if memory is not None:
-        checks.number("memory", memory, 0, math.inf, low_open=True)
+    minutes = checks.number("minutes", minutes, 0, math.inf, low_open=True, high_open=True)
+    return minutes, None if memory is None else checks.number("memory", memory, 0, math.inf, low_open=True)
 
 
 def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float, memory: float, passes: int) -> Estimate:

@@ -184,6 +184,13 @@ def test_every_command_can_be_run():
                     assert "batch" in recipe.chosen and read == pytest.approx(recipe.options["batch"] * 20)
 
 
+def test_limits_are_floats():
+    """As --json writes them, whatever kind of number they came as."""
+    limits = planner.check_limits(planner.Data(1, 1, 1), np.int64(3), np.float32(2.0))
+    assert limits == (3.0, 2.0) and {type(each) for each in limits} == {float}
+    assert planner.check_limits(planner.Data(1, 1, 1), 3) == (3.0, None)
+
+
 def test_wrong_arguments():
     data = planner.Data(10, 100, 10)
     for call, says in (

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minilm
+from minilm.data.batching import IGNORE
 from minilm.interpret import prediction
 from minilm.interpret.html_page import frame
 from minilm.interpret.path import Integral, Path, integral
@@ -38,7 +39,6 @@ __all__ = [
     "most_probable",
 ]
 
-IGNORE = -100  # a target that does not count
 CHUNK = 32  # rows that are read side by side
 MOST_STEPS = 512  # gradients of a decision, about
 

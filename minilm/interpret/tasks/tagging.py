@@ -114,11 +114,12 @@ def explain_tags(
 
     result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, len(words), value, losses)
     marginals = np.asarray(model.crf.marginals(emissions[None].astype(model.dtype)))[0]  # (T, K)
-    decisions, labels = [], [f"{pieces[t]}/{tags[best[t]]}" for t in words]
+    best_tags = [tags[tag] for tag in best]
+    decisions, labels = [], [f"{pieces[t]}/{best_tags[t]}" for t in words]
     for n, t in enumerate(words):
-        chosen, other = tags[best[t]], tags[foils[t]]
+        chosen, other = best_tags[t], tags[foils[t]]
         named = {"name": pieces[t], "answer": chosen, "foil": other, "measure": f"score({chosen}) − score({other})"}
-        choices, shares = most_probable(marginals[t], tags.__getitem__), _shares([tags[tag] for tag in best], t, parts[t])
+        choices, shares = most_probable(marginals[t], tags.__getitem__), _shares(best_tags, t, parts[t])
         decisions.append(Decision.of(result, n, **named, choices=choices, shares=shares))
     if classes:
         whole = _of_class(model, inputs, best, classes, other_class)
@@ -136,10 +137,10 @@ def _parts(crf: CRF, emissions: np.ndarray, best: np.ndarray) -> np.ndarray:
     return parts
 
 
-def _shares(chosen: list[str], t: int, parts: np.ndarray) -> list[tuple[str, float]]:
-    """The terms of F at word t, (3,), by their names; `chosen` are the names of all words' tags."""
-    before = f"tag before: {chosen[t - 1]}" if t else "start"
-    after = f"tag after: {chosen[t + 1]}" if t + 1 < len(chosen) else "end"
+def _shares(best_tags: list[str], t: int, parts: np.ndarray) -> list[tuple[str, float]]:
+    """The terms of F at word t, (3,), by their names; `best_tags` are the names of all words' tags."""
+    before = f"tag before: {best_tags[t - 1]}" if t else "start"
+    after = f"tag after: {best_tags[t + 1]}" if t + 1 < len(best_tags) else "end"
     return list(zip(("emission: the words", before, after), parts.tolist(), strict=True))
 
 

@@ -92,6 +92,7 @@ def _is_own_file(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and cache_folders.is_own(status)
 
 
+@functools.cache
 def _headers() -> str:
     """The shim's text: what is compiled depends on it."""
     return "".join(path.read_text() for path in sorted(INCLUDE.iterdir()))
